@@ -1,0 +1,70 @@
+"""The artifact's README.md: the card for human readers."""
+
+from __future__ import annotations
+
+import json
+
+from backbones.card import Card
+
+_ORIGIN = {
+    "trained": "trained by Trickle",
+    "random": "random (never trained; the control)",
+    "imported": "imported from weights trained by others",
+}
+
+
+def render_model_card(card: Card) -> str:
+    """Markdown; a pure function of the card."""
+    lines = [
+        f"# {card.architecture}",
+        "",
+        f"A backbone exported by Trickle. Weights: {_ORIGIN[card.weights]}.",
+        "",
+        "| | |",
+        "|---|---|",
+    ]
+    lines += [f"| {name} | {value} |" for name, value in _facts(card)]
+    lines += ["", "## Use", "", "```python", *_USE, "```", ""]
+    if card.recipe is not None:
+        recipe = json.dumps(card.recipe, indent=2, ensure_ascii=False)
+        lines += ["## Recipe", "", "```json", recipe, "```", ""]
+    if card.notes:
+        lines += ["## Notes", "", *(f"- {key}: {value}" for key, value in card.notes.items()), ""]
+    return "\n".join(lines)
+
+
+_USE = (
+    "from backbones import load_artifact",
+    "",
+    'backbone = load_artifact("DIR")   # this directory',
+    "c2, c3, c4, c5 = backbone(images)  # images: (B, 3, H, W), preprocessed as said above",
+)
+
+
+def _facts(card: Card) -> list[tuple[str, str]]:
+    pre = card.preprocessing
+    facts = [
+        ("width", f"{card.arguments['width']:g}"),
+        ("channels of C2..C5", ", ".join(map(str, card.features.channels))),
+        ("strides", ", ".join(map(str, card.features.strides))),
+        ("mean (R, G, B, 0..255)", ", ".join(f"{v:g}" for v in pre.mean)),
+        ("std (R, G, B, 0..255)", ", ".join(f"{v:g}" for v in pre.std)),
+        ("channel order", pre.channel_order),
+        ("interpolation", pre.interpolation),
+    ]
+    if card.metrics is not None:
+        m = card.metrics
+        facts.append(
+            ("accuracy", f"top-1 {m['top1']:.2f}%, top-5 {m['top5']:.2f}% of {m['n']} images")
+        )
+    if card.dataset is not None:
+        digest = card.dataset.get("digest")
+        facts.append(("data set", card.dataset["name"] + (f" ({digest})" if digest else "")))
+    if card.seed is not None:
+        facts.append(("seed", str(card.seed)))
+    facts += [(name, f"{value:g}") for name, value in (card.cost or {}).items()]
+    facts += [(name, version) for name, version in card.versions.items()]
+    if card.git_revision is not None:
+        facts.append(("git revision", card.git_revision))
+    facts.append(("sha256 of the weights", str(card.sha256)))
+    return facts

@@ -1,0 +1,1 @@
+"""The rendered world of the mini benchmark: numpy and OpenCV only, every image from its index."""

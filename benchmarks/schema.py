@@ -1,0 +1,251 @@
+"""A benchmark: three data sets and what may be spent on each, as read from a TOML file.
+
+Nothing here imports numpy or torch, so that `--help`, `--list` and a wrong file answer at once.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import ValidationError as PydanticValidationError
+
+from backbones.catalog import UnknownNameError, nearest
+from benchmarks.errors import BenchmarkError
+from benchmarks.roots import resolve_root
+from benchmarks.world_spec import WorldSpec
+
+PACKAGED = ("mini", "paper")
+STAGES = ("pretraining", "detection", "segmentation")
+
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+Size = tuple[PositiveInt, PositiveInt]
+ClassNames = Annotated[tuple[str, ...], Field(min_length=1)]
+Splits = Annotated[tuple[str, ...], Field(min_length=1)]
+Milestone = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BackboneBudget(_Table):
+    """`[backbone]`: how large the networks of this benchmark are."""
+
+    width: Annotated[float, Field(gt=0, le=4)] = 1.0
+    """Multiplies every channel count of our own architectures; timm models are as they are."""
+
+
+class PretrainingBudget(_Table):
+    """`[pretraining]`: ImageNet layout, `train/<class>/*.JPEG` and `val/<class>/*.JPEG`.
+
+    The recipe holds epochs, batch size and learning rate for ImageNet; the three scales fit them
+    to another amount of data (1.0 leaves the recipe as published).
+    """
+
+    root: Path
+    image_size: PositiveInt = 224
+    resize_size: PositiveInt = 256
+    """Shorter side before the central crop of `image_size` at evaluation, in pixels."""
+    epoch_scale: PositiveFloat = 1.0
+    batch_size_scale: PositiveFloat = 1.0
+    learning_rate_scale: PositiveFloat = 1.0
+    workers: NonNegativeInt = 2
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> PretrainingBudget:
+        if self.resize_size < self.image_size:
+            raise ValueError(
+                f"resize_size ({self.resize_size}) must be at least image_size "
+                f"({self.image_size}): the crop is taken out of the resized image"
+            )
+        return self
+
+
+class DetectionBudget(_Table):
+    """`[detection]`: Pascal VOC layout, `<year>/{Annotations,ImageSets/Main,JPEGImages}`."""
+
+    root: Path
+    train: Splits
+    """Splits to train on, each `<year>/<image set>`, e.g. "VOC2007/trainval"."""
+    test: str
+    classes: ClassNames
+    image_size: Size
+    """(width, height): the largest size that an image is scaled to, in pixels."""
+    keep_ratio: bool = True
+    iterations: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    warmup_iterations: NonNegativeInt = 0
+    milestones: tuple[Milestone, ...] = (0.75,)
+    """Fractions of `iterations` at which the learning rate falls to a tenth."""
+    weight_decay: NonNegativeFloat = 1e-4
+    frozen_stages: Annotated[int, Field(ge=-1, le=4)] = 1
+    norm_eval: bool = True
+    anchor_scale: PositiveFloat = 8
+    """Side of a level's anchors in strides of that level."""
+    fpn_channels: PositiveInt = 256
+    head_channels: PositiveInt = 1024
+    rpn_proposals: PositiveInt = 1000
+    rois_per_image: PositiveInt = 512
+    metric: Literal["voc07_11point", "area"] = "voc07_11point"
+    bbox_min_size: NonNegativeInt = 0
+    """Training boxes with a side below this many pixels are ignored; 0 keeps all."""
+    workers: NonNegativeInt = 2
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DetectionBudget:
+        for split in (*self.train, self.test):
+            year, _, name = split.partition("/")
+            if not year or not name or "/" in name:
+                raise ValueError(
+                    f'a split is "<year>/<image set>", e.g. "VOC2007/test"; got {split!r}'
+                )
+        _check_unique("classes", self.classes)
+        _check_unique("train", self.train)
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones must ascend, got {list(self.milestones)}")
+        return self
+
+
+class SegmentationBudget(_Table):
+    """`[segmentation]`: ADE20K layout, `{images,annotations}/{training,validation}`.
+
+    Annotations are index PNGs: 0 = other (ignored), 1..K = `classes` in their order.
+    """
+
+    root: Path
+    classes: ClassNames
+    image_size: Size
+    """(width, height): the largest size that an image is scaled to, keeping its ratio."""
+    crop_size: Size
+    iterations: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    weight_decay: NonNegativeFloat = 5e-4
+    power: PositiveFloat = 0.9
+    """Of the polynomial decay of the learning rate."""
+    output_stride: Literal[8, 16, 32] = 8
+    auxiliary: bool = True
+    head_channels: PositiveInt = 512
+    """Of the FCN head; the auxiliary head has half of them."""
+    frozen_stages: Annotated[int, Field(ge=-1, le=4)] = -1
+    norm_eval: bool = False
+    workers: NonNegativeInt = 2
+    test_mode: Literal["whole"] = "whole"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SegmentationBudget:
+        _check_unique("classes", self.classes)
+        if len(self.classes) > 254:
+            raise ValueError(f"an index PNG holds at most 254 classes, got {len(self.classes)}")
+        return self
+
+
+class Benchmark(_Table):
+    """What a suite of backbones is compared on. Roots are absolute once the data is prepared."""
+
+    name: str
+    description: str = ""
+    backbone: BackboneBudget = BackboneBudget()
+    pretraining: PretrainingBudget
+    detection: DetectionBudget | None = None
+    segmentation: SegmentationBudget | None = None
+    world: WorldSpec | None = None
+    """`[world]`: the data is rendered from this; the roots are folders of the rendered world."""
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that this benchmark has a budget for, in the order they run."""
+        return tuple(stage for stage in STAGES if getattr(self, stage) is not None)
+
+
+def _check_unique(key: str, names: tuple[str, ...]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"{key} names {', '.join(repeated)} more than once")
+
+
+def load_benchmark(name_or_path: str | Path) -> Benchmark:
+    """Read a benchmark: `mini`, `paper`, or the path of a TOML file.
+
+    Roots have `~`, `$VAR` and `${VAR:-default}` expanded and, where relative, are taken relative
+    to the file's own folder. With a `[world]` table they stay relative: `ensure_ready` puts them
+    into the folder that the world is rendered to. Whether the data is there is not checked here.
+
+    Raises:
+        UnknownNameError: no packaged benchmark and no file has this name.
+        BenchmarkError: the file is not TOML or does not follow the schema; says which key.
+    """
+    text = str(name_or_path)
+    if text in PACKAGED:
+        return _read(Path(__file__).with_name(f"{text}.toml"))
+    path = Path(text).expanduser()
+    if path.is_file():
+        return _read(path)
+    if path.suffix == ".toml" or len(path.parts) > 1:
+        raise UnknownNameError(
+            f"no benchmark file at {path.absolute()}; give an existing TOML file, or one of "
+            f"{', '.join(PACKAGED)}"
+        )
+    raise UnknownNameError(
+        f"unknown benchmark {text!r}; nearest: {', '.join(nearest(text, PACKAGED)) or 'none'}; "
+        f"known: {', '.join(PACKAGED)}, or the path of a TOML file"
+    )
+
+
+def _read(path: Path) -> Benchmark:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BenchmarkError(f"{path} is not a TOML file: {error}") from error
+    table.setdefault("name", path.stem)
+    try:
+        benchmark = Benchmark.model_validate(table)
+    except PydanticValidationError as error:
+        raise BenchmarkError(_explain(path, error)) from error
+    folder = None if benchmark.world is not None else path.parent.absolute()
+    updates = {}
+    for stage in benchmark.stages:
+        budget = getattr(benchmark, stage)
+        try:
+            root = resolve_root(str(budget.root), folder)
+        except ValueError as error:
+            raise BenchmarkError(f"{path}: {stage}.root: {error}") from error
+        updates[stage] = budget.model_copy(update={"root": root})
+    return benchmark.model_copy(update=updates)
+
+
+def _explain(path: Path, error: PydanticValidationError) -> str:
+    """One line per wrong key, with the nearest known keys for one that does not exist."""
+    lines = [f"{path} is not a valid benchmark:"]
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"]) or "the file"
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(problem["loc"][:-1])
+            close = nearest(str(problem["loc"][-1]), known)
+            hint = f"; nearest: {', '.join(close)}" if close else f"; known: {', '.join(known)}"
+            lines.append(f"  {where}: no such key{hint}")
+        elif problem["type"] == "missing":
+            lines.append(f"  {where}: missing")
+        else:
+            given = problem["input"]
+            shown = "" if isinstance(given, dict) else f" (given {given!r})"
+            lines.append(f"  {where}: {problem['msg'].removeprefix('Value error, ')}{shown}")
+    return "\n".join(lines)
+
+
+def _known_keys(location: tuple[int | str, ...]) -> tuple[str, ...]:
+    tables: dict[tuple[int | str, ...], type[BaseModel]] = {
+        (): Benchmark,
+        ("backbone",): BackboneBudget,
+        ("pretraining",): PretrainingBudget,
+        ("detection",): DetectionBudget,
+        ("segmentation",): SegmentationBudget,
+        ("world",): WorldSpec,
+    }
+    table = tables.get(location)
+    return tuple(table.model_fields) if table is not None else ()

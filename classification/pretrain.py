@@ -1,0 +1,203 @@
+"""Pretrains a backbone with a recipe, validates it, exports it as an artifact.
+
+python classification/pretrain.py --backbone resnet50d_mixup [--benchmark mini] [--seed 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # run as a script
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks.imagenet_layout import ImageNetIndex, read_index
+from benchmarks.prepare import PreparedBenchmark, ensure_ready
+from benchmarks.schema import load_benchmark
+from classification.budget import TrainingPlan, training_plan
+from classification.identity import TEACHER_SEED, artifact_name, teacher_of, trained_identity
+from classification.protocol import pretraining_protocol
+from classification.recipes import RECIPES, parse_backbone
+from engine.results import Metric, StageResult
+from engine.stage import run_stage
+
+
+def pretrain(
+    name: str,
+    prepared: PreparedBenchmark,
+    *,
+    seed: int,
+    artifact: Path,
+    work_dir: Path,
+    teacher: Path | None,
+) -> StageResult:
+    """Trains, validates top-1 and top-5, writes the artifact and proves it; see `StageResult`.
+
+    A diverged run leaves no artifact. An interrupted one goes on from its last checkpoint.
+    """
+    from engine.cost import peak_memory_mb, stopwatch
+    from engine.divergence import Diverged
+    from engine.stage import environment
+
+    architecture, recipe_name = parse_backbone(name)
+    budget = prepared.benchmark.pretraining
+    train, val = (read_index(budget.root, split) for split in ("train", "val"))
+    plan = training_plan(RECIPES[recipe_name], budget, len(train.samples))
+    protocol = pretraining_protocol(
+        architecture, plan.recipe, prepared.benchmark, prepared.digests["pretraining"]
+    )
+    from classification.training import build_training
+
+    cost: dict[str, float] = {"iterations": plan.steps}
+    metrics: dict[str, Any] | None = None
+    with stopwatch(cost):
+        runner, classifier, precision = build_training(
+            plan,
+            budget,
+            label=f"pretraining, {name}, seed {seed}",
+            architecture=architecture,
+            width=prepared.benchmark.backbone.width,
+            seed=seed,
+            train=train.samples,
+            val=val.samples,
+            num_classes=len(train.classes),
+            work_dir=work_dir,
+            teacher=teacher,
+        )
+        try:
+            runner.train()
+            metrics = runner.train_loop.metrics
+        except Diverged as error:
+            print(f"{name}: {error}", file=sys.stderr)
+    cost["peak_memory_mb"] = peak_memory_mb()
+    protocol = {**protocol, "precision": precision}
+    if metrics is None:
+        return StageResult(
+            status="diverged", cost=cost, protocol=protocol, environment=environment()
+        )
+    _export(
+        classifier, artifact, plan, prepared, name, seed=seed, val=val, metrics=metrics, cost=cost
+    )
+    return StageResult(
+        status="ok",
+        metrics={key: Metric(value=metrics[key], n=metrics["n"]) for key in ("top1", "top5")},
+        per_class={"top1": dict(zip(train.classes, metrics["top1_per_class"], strict=True))},
+        cost=cost,
+        protocol=protocol,
+        environment=environment(),
+    )
+
+
+def _export(
+    classifier: Any,
+    artifact: Path,
+    plan: TrainingPlan,
+    prepared: PreparedBenchmark,
+    name: str,
+    *,
+    seed: int,
+    val: ImageNetIndex,
+    metrics: dict[str, Any],
+    cost: dict[str, float],
+) -> None:
+    from backbones.artifact import save_artifact, verify_artifact
+    from backbones.preprocessing import IMAGENET_PAPER
+    from classification.training import example_images, exported
+    from engine.cost import count_parameters, gmacs
+
+    backbone, head = exported(classifier)
+    save_artifact(
+        artifact,
+        backbone,
+        {
+            "weights": "trained",
+            "recipe": {"name": name, **plan.recipe.to_dict()},
+            "preprocessing": IMAGENET_PAPER,
+            "metrics": {key: metrics[key] for key in ("top1", "top5", "n")},
+            "dataset": {
+                "name": prepared.benchmark.name,
+                "digest": prepared.digests["pretraining"],
+            },
+            "seed": seed,
+            "cost": {
+                "seconds": cost["seconds"],
+                "parameters": count_parameters(backbone),
+                "gmacs": gmacs(backbone),
+            },
+        },
+        head=head,
+    )
+    verify_artifact(artifact, backbone, example_images(val.samples, prepared.benchmark.pretraining))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Raises ValueError for a mistake of the user's."""
+    arguments = _arguments(argv)
+    parse_backbone(arguments.backbone)
+    benchmark = load_benchmark(arguments.benchmark)
+    prepared = ensure_ready(benchmark)
+    if arguments.artifact is None:
+        out = arguments.out or Path("runs") / benchmark.name
+        artifact = pretrain_with_teachers(
+            arguments.backbone, prepared, seed=arguments.seed, out=out
+        )
+        print(f"artifact: {artifact}")
+        return
+    result = pretrain(
+        arguments.backbone,
+        prepared,
+        seed=arguments.seed,
+        artifact=arguments.artifact,
+        work_dir=arguments.work_dir,
+        teacher=arguments.teacher,
+    )
+    result.write(arguments.result)
+
+
+def pretrain_with_teachers(name: str, prepared: PreparedBenchmark, *, seed: int, out: Path) -> Path:
+    """The artifact of a backbone under OUT/artifacts, made with its teacher's if it is not there."""
+    identity = trained_identity(name, prepared.benchmark, prepared.digests, seed)
+    artifact = out / "artifacts" / artifact_name(name, identity)
+    if artifact.is_dir():
+        return artifact
+    teacher_name = teacher_of(name)
+    teacher = None
+    if teacher_name is not None:
+        teacher = pretrain_with_teachers(teacher_name, prepared, seed=TEACHER_SEED, out=out)
+    work_dir = out / "work" / artifact.name
+    result = pretrain(
+        name, prepared, seed=seed, artifact=artifact, work_dir=work_dir, teacher=teacher
+    )
+    result.write(work_dir / "result.json")
+    if result.status == "diverged":
+        raise ValueError(f"{name}, seed {seed}, diverged; the log lies in {work_dir}")
+    shown = ", ".join(f"{key} {metric.value:.1f}" for key, metric in result.metrics.items())
+    print(f"{name}, seed {seed}: {shown} on {result.metrics['top1'].n} images")
+    return artifact
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--backbone", required=True, help="<architecture>_<recipe>, e.g. resnet50d_mixup")
+    add("--benchmark", default="mini", help="mini, paper or a TOML file")
+    add("--seed", default=0, type=int)
+    add("--out", type=Path, help="default: runs/<benchmark>")
+    job = parser.add_argument_group("as one job of a plan", "all but --teacher, or none")
+    job.add_argument("--artifact", type=Path, help="directory to write")
+    job.add_argument("--work-dir", type=Path, help="checkpoints, log and TensorBoard events")
+    job.add_argument("--result", type=Path, help="JSON file to write")
+    job.add_argument("--teacher", type=Path, help="artifact of the recipe's teacher")
+    arguments = parser.parse_args(argv)
+    paths = (arguments.artifact, arguments.work_dir, arguments.result)
+    if None in paths and any(paths):
+        parser.error("--artifact, --work-dir and --result go together")
+    return arguments
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage(main))

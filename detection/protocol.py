@@ -1,0 +1,33 @@
+"""Everything that moves the number of a detection fine-tuning, as plain JSON."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from benchmarks.schema import Benchmark
+
+# Raised by one whenever a change to the code changes what a fine-tuning computes.
+REVISION = 1
+
+
+def detection_protocol(benchmark: Benchmark, data_digest: str) -> dict[str, Any]:
+    """Faster R-CNN with FPN: budget, data, metric variant, conventions and versions."""
+    budget = benchmark.detection
+    assert budget is not None, "the benchmark has no detection"
+    return {
+        "stage": "detection",
+        "revision": REVISION,
+        "detector": "Faster R-CNN with FPN (MMDetection faster-rcnn_r50_fpn)",
+        "budget": budget.model_dump(mode="json", exclude={"root", "workers"}),
+        "data": data_digest,
+        "metric": f"VOC AP at IoU 0.5, {budget.metric}; difficult objects are ignored",
+        "boxes": "VOC's corners minus one (MMDetection's VOCDataset); boxes without area left out",
+        "random_weights": "nothing frozen, batch norms learn",
+        "preprocessing": "mean, std and interpolation of the artifact",
+        "weights": "last iteration",
+        "versions": {
+            name: version(name)
+            for name in ("torch", "torchvision", "mmengine", "mmcv-lite", "mmdet")
+        },
+    }

@@ -1,0 +1,36 @@
+"""A loss that is no number ends a run at once."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+
+
+class Diverged(RuntimeError):
+    """The training loss became NaN or infinite."""
+
+
+class StopOnDivergence(Hook):
+    """Raises Diverged within `interval` steps of the first loss that is not finite.
+
+    Of higher priority than checkpoints, so that none is written after the loss was lost.
+    """
+
+    priority = "NORMAL"
+
+    def __init__(self, interval: int = 10) -> None:
+        self.interval = interval
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        last = batch_idx + 1 == runner.max_iters
+        if (batch_idx + 1) % self.interval and not last:
+            return
+        loss = outputs["loss"]
+        value = loss.item() if isinstance(loss, torch.Tensor) else float(loss)
+        if not math.isfinite(value):
+            raise Diverged(f"the loss is {value} at step {batch_idx + 1} of {runner.max_iters}")

@@ -1,0 +1,120 @@
+"""Fine-tuning a model of OpenMMLab and scoring it: what detection and segmentation share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from backbones.card import Card
+from engine.results import Metric, StageResult
+
+
+def finetuning_arguments(description: str | None, argv: list[str] | None) -> argparse.Namespace:
+    """The command line of both stages."""
+    parser = argparse.ArgumentParser(description=description)
+    add = parser.add_argument
+    add("--artifact", required=True, type=Path, help="directory of the backbone")
+    add("--benchmark", default="mini", help="mini, paper or a TOML file")
+    add("--seed", default=0, type=int)
+    add("--work-dir", required=True, type=Path, help="checkpoints, log and TensorBoard events")
+    add("--result", required=True, type=Path, help="JSON file to write")
+    return parser.parse_args(argv)
+
+
+def prepare_openmmlab() -> str:
+    """mmcv's operators, known noise off, our backbone registered: before mmdet or mmseg is imported.
+
+    Returns whose operators are in use: "mmcv" or "torchvision".
+    """
+    from engine.mmcv_ops import install
+    from engine.quiet import quiet_openmmlab
+
+    quiet_openmmlab()
+    kernels = install()
+    from backbones import openmmlab
+
+    openmmlab.register()
+    return kernels
+
+
+def normalization(card: Card) -> dict[str, Any]:
+    """The artifact's mean and std as OpenMMLab's data preprocessors take them."""
+    prep = card.preprocessing
+    rgb = prep.channel_order == "RGB"
+    step = 1 if rgb else -1  # mean and std follow the order in which the network takes channels
+    return dict(mean=list(prep.mean)[::step], std=list(prep.std)[::step], bgr_to_rgb=rgb)
+
+
+def frozen(card: Card, *, frozen_stages: int, norm_eval: bool) -> dict[str, Any]:
+    """How much of the backbone stays as it is. Of random weights nothing does: a frozen random
+    stem or fixed random statistics would handicap the control."""
+    if card.weights == "random":
+        return dict(frozen_stages=-1, norm_eval=False)
+    return dict(frozen_stages=frozen_stages, norm_eval=norm_eval)
+
+
+def finetune(
+    arguments: argparse.Namespace,
+    *,
+    label: str,
+    scope: str,
+    model: Any,
+    training: Any,
+    test: Any,
+    metric: Any,
+    steps: int,
+    optimizer: dict[str, Any],
+    schedule: list[dict[str, Any]],
+    protocol: dict[str, Any],
+    classes: Sequence[str],
+    main_metric: str,
+) -> None:
+    """Trains, tests once with the last weights, writes the StageResult to `arguments.result`.
+
+    metric: an mmengine metric that gives a value in percent or None per name, `per_class` (values
+    of `main_metric`) and `n` (test images).
+    """
+    from engine.cost import count_parameters, peak_memory_mb, stopwatch
+    from engine.divergence import Diverged
+    from engine.precision import optim_wrapper
+    from engine.runner import build_runner
+    from engine.stage import environment
+
+    runner = build_runner(
+        label=label,
+        model=model,
+        loader=training,
+        steps=steps,
+        optim_wrapper=optim_wrapper(optimizer),
+        param_scheduler=schedule,
+        val_loader=test,
+        val_metric=metric,
+        work_dir=arguments.work_dir,
+        seed=arguments.seed,
+        scope=scope,
+    )
+    cost: dict[str, float] = {}
+    measured: dict[str, Any] = {}
+    with stopwatch(cost):
+        try:
+            runner.train()
+            measured = dict(runner.train_loop.metrics)
+        except Diverged as error:
+            print(f"{label}: {error}", file=sys.stderr)
+    per_class, n = measured.pop("per_class", []), measured.pop("n", 0)
+    cost.update(
+        peak_memory_mb=peak_memory_mb(),
+        iterations=steps,
+        model_parameters=count_parameters(runner.model),
+    )
+    StageResult(
+        status="ok" if measured else "diverged",
+        metrics={name: Metric(value=value, n=n) for name, value in measured.items()},
+        per_class={main_metric: dict(zip(classes, per_class, strict=bool(measured)))},
+        cost=cost,
+        protocol=protocol,
+        environment=environment(),
+    ).write(arguments.result)

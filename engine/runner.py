@@ -1,0 +1,151 @@
+"""One way to assemble an mmengine Runner, for pretraining, detection and segmentation alike."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.hooks import CheckpointHook, EMAHook, Hook, LoggerHook
+from mmengine.logging import MMLogger
+from mmengine.runner import IterBasedTrainLoop, Runner
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from engine.checkpoints import PlainCheckpoint, latest_checkpoint, rename_durably
+from engine.divergence import StopOnDivergence
+from engine.progress import Progress
+from engine.randomness import EpochStream, StepRandomness
+
+
+class QuietRunner(Runner):
+    """mmengine's Runner whose log goes to the file (errors to the screen too) and whose
+    checkpoints appear whole or not at all."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.setLevel(logging.ERROR)
+        return logger
+
+    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=out_dir) as temporary:
+            super().save_checkpoint(temporary, filename, *args, **kwargs)
+            rename_durably(Path(temporary) / filename, Path(out_dir) / filename)
+
+
+class StepLoop(IterBasedTrainLoop):
+    """Trains for a number of steps; a resumed run starts its data stream where it stopped.
+
+    metrics: of the last validation, which always follows the last step.
+    """
+
+    metrics: dict[str, Any] | None = None
+
+    def run(self) -> nn.Module:
+        batches = self.dataloader.batch_sampler
+        batches.sampler.start = self._iter * batches.batch_size * batches.sampler.world_size
+        self.runner.call_hook("before_train")
+        self.runner.call_hook("before_train_epoch")
+        stream = iter(self.dataloader)
+        while self._iter < self._max_iters:
+            self.runner.model.train()
+            self.run_iter(next(stream))
+            if self._iter % self.val_interval == 0 and self._iter < self._max_iters:
+                self._validate()
+        self._validate()
+        self.runner.call_hook("after_train_epoch")
+        self.runner.call_hook("after_train")
+        return self.runner.model
+
+    def _validate(self) -> None:
+        if self.runner.val_loop is not None:
+            self.metrics = self.runner.val_loop.run()
+
+
+def train_loader(
+    dataset: Dataset,
+    *,
+    batch_size: int,
+    seed: int,
+    workers: int = 0,
+    collate: Callable[[list[Any]], Any] | None = None,
+    worker_init: Callable[[int], None] | None = None,
+) -> DataLoader:
+    """An endless loader over `EpochStream`; the data set is indexed by SampleKey."""
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=EpochStream(len(dataset), seed=seed),  # type: ignore[arg-type]
+        num_workers=workers,
+        collate_fn=collate,
+        worker_init_fn=worker_init,
+        persistent_workers=workers > 0,
+    )
+
+
+def build_runner(
+    *,
+    label: str,
+    model: nn.Module,
+    loader: DataLoader,
+    steps: int,
+    optim_wrapper: dict[str, Any],
+    work_dir: str | Path,
+    seed: int,
+    scope: str = "mmengine",
+    param_scheduler: list[dict[str, Any]] | None = None,
+    val_loader: DataLoader | None = None,
+    val_metric: BaseMetric | None = None,
+    val_interval: int | None = None,
+    checkpoint_interval: int | None = None,
+    ema_decay: float | None = None,
+    hooks: Sequence[Hook] = (),
+) -> QuietRunner:
+    """A runner that trains `model` for `steps`, validates, saves, resumes and logs.
+
+    label: what is trained, for the progress line. steps: micro-steps, accumulated ones counted.
+    work_dir: logs, TensorBoard events and checkpoints; a checkpoint found there is resumed.
+    ema_decay: keeps and validates an exponential moving average of the weights.
+    val_interval, checkpoint_interval: in steps; by default at the end, and every tenth.
+    """
+    resumed = latest_checkpoint(work_dir)
+    every = checkpoint_interval or max(1, steps // 10)
+    default_hooks = dict(
+        logger=LoggerHook(interval=max(1, min(50, steps // 10)), log_metric_by_epoch=False),
+        checkpoint=CheckpointHook(
+            interval=every, by_epoch=False, max_keep_ckpts=2, save_last=False
+        ),
+        sampler_seed=None,  # EpochStream knows its epoch
+    )
+    ours: list[Hook] = [StepRandomness(seed), StopOnDivergence(), PlainCheckpoint(), *hooks]
+    if ema_decay is not None:
+        ours.append(EMAHook(momentum=1 - ema_decay))
+    ours.append(Progress(label))
+    return QuietRunner(
+        model=model,
+        work_dir=str(work_dir),
+        train_dataloader=loader,
+        train_cfg=dict(type=StepLoop, max_iters=steps, val_interval=val_interval or steps),
+        optim_wrapper=optim_wrapper,
+        param_scheduler=param_scheduler,
+        val_dataloader=val_loader,
+        val_cfg=None if val_loader is None else dict(),
+        val_evaluator=None if val_metric is None else Evaluator([val_metric]),
+        default_hooks=default_hooks,
+        custom_hooks=ours,
+        log_processor=dict(by_epoch=False, window_size=10),
+        visualizer=dict(
+            type="mmengine.Visualizer",
+            vis_backends=[dict(type="mmengine.TensorboardVisBackend")],
+        ),
+        default_scope=scope,
+        randomness=dict(seed=seed),
+        load_from=None if resumed is None else str(resumed),
+        resume=resumed is not None,
+        experiment_name=Path(work_dir).name,
+    )

@@ -1,0 +1,212 @@
+"""The jobs of one backbone and seed, from its weights to its scores; shared ones once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from backbones.card import ArtifactError, Card, read_card
+from benchmarks.schema import Benchmark
+from classification.identity import TEACHER_SEED, Identity, artifact_name, teacher_of
+from detection.protocol import detection_protocol
+from eval.identity import backbone_identity, record_key, spec_protocol, width_of
+from eval.jobs import Job, State, Task, python_module
+from eval.layout import Layout
+from eval.records import Record, Records, TaskName
+from eval.specs import Spec, parse_spec
+from segmentation.protocol import segmentation_protocol
+
+_UNKNOWN = dict.fromkeys(("pretraining", "detection", "segmentation"), "unknown")
+
+
+@dataclass(kw_only=True)
+class Chains:
+    """The jobs of all chains, in an order in which each comes after what it needs.
+
+    argument: what a job's `--benchmark` is given. digests: of the data sets, None where unknown.
+    """
+
+    benchmark: Benchmark
+    argument: str
+    layout: Layout
+    records: Records
+    digests: Mapping[str, str] | None
+
+    def __post_init__(self) -> None:
+        self.jobs: dict[str, Job] = {}
+        self.imported: dict[str, Identity] = {}
+        self.data = self.digests if self.digests is not None else _UNKNOWN
+
+    def add_row(self, spec: Spec, tasks: Sequence[Task], seed: int) -> list[tuple[TaskName, str]]:
+        """Adds the chain of one backbone and seed; gives (task, record key) of its cells."""
+        identity = self.identity(spec, seed)
+        artifact, maker = self.add_backbone(spec, identity, seed)
+        cells: list[tuple[TaskName, str]] = []
+        if maker is not None and maker.key is not None:
+            cells.append(("classification", maker.key))
+        for task in tasks:
+            job = self.add_finetuning(spec, identity, seed, task, artifact, maker)
+            assert job.key is not None, "a fine-tuning ends in a record"
+            cells.append((task, job.key))
+        return cells
+
+    def identity(self, spec: Spec, seed: int) -> Identity:
+        if spec.name in self.imported:
+            return self.imported[spec.name]
+        identity = backbone_identity(spec, self.benchmark, self.data, seed)
+        if identity.seed is None:  # a weights file is read once, not for every seed
+            self.imported[spec.name] = identity
+        return identity
+
+    def add_backbone(self, spec: Spec, identity: Identity, seed: int) -> tuple[Path, Job | None]:
+        """The artifact's directory, and the job that makes it (None for one that is given)."""
+        if spec.kind == "artifact":
+            assert spec.file is not None, "an artifact has its directory"
+            self.check_width(spec)
+            return spec.file, None
+        seed = seed if identity.seed is not None else 0
+        name = artifact_name(spec.name, identity)
+        artifact = self.layout.artifacts / name
+        if spec.kind == "trained":
+            job = self.pretraining(spec, identity, seed, name, artifact)
+        else:
+            job = self.obtaining(spec, identity, seed, name, artifact)
+        return artifact, self.jobs.setdefault(job.id, job)
+
+    def obtaining(
+        self, spec: Spec, identity: Identity, seed: int, name: str, artifact: Path
+    ) -> Job:
+        asked = f"{spec.architecture}@{spec.file}" if spec.file is not None else spec.name
+        return Job(
+            kind="obtain",
+            id=f"weights-{name}",
+            spec=spec,
+            seed=seed,
+            command=python_module(
+                "obtain",
+                backbone=asked,
+                seed=seed,
+                width=width_of(spec, self.benchmark),
+                artifact=artifact,
+            ),
+            artifact=artifact,
+            work=self.layout.work / f"weights-{name}",
+            lineage=identity.lineage,
+            benchmark=self.benchmark.name,
+            state="ok" if self.card(artifact) else "todo",
+        )
+
+    def pretraining(
+        self, spec: Spec, identity: Identity, seed: int, name: str, artifact: Path
+    ) -> Job:
+        teacher_name = teacher_of(spec.name)
+        taught_by, teaching = None, None
+        if teacher_name is not None:
+            (teacher,) = parse_spec(teacher_name)
+            teacher_identity = self.identity(teacher, TEACHER_SEED)
+            taught_by, teaching = self.add_backbone(teacher, teacher_identity, TEACHER_SEED)
+        protocol = spec_protocol(spec, self.benchmark, self.data)
+        key = record_key(identity, "classification", protocol, seed)
+        work = self.layout.work / name
+        record = self.recorded(key)
+        state: State = "todo"
+        if record is not None and record.status == "diverged":
+            state = "diverged"
+        elif (card := self.card(artifact)) and (record is not None or card.metrics is not None):
+            state = "ok"  # a missing record is written again, from the card
+        return Job(
+            kind="classification",
+            id=f"pretraining-{name}",
+            spec=spec,
+            seed=seed,
+            needs=() if teaching is None else (teaching.id,),
+            command=python_module(
+                "classification",
+                backbone=spec.name,
+                benchmark=self.argument,
+                seed=seed,
+                artifact=artifact,
+                work_dir=work,
+                result=work / "result.json",
+                teacher=taught_by,
+            ),
+            artifact=artifact,
+            work=work,
+            result=work / "result.json",
+            key=key,
+            lineage=identity.lineage,
+            protocol=protocol,
+            benchmark=self.benchmark.name,
+            state=state,
+        )
+
+    def add_finetuning(
+        self,
+        spec: Spec,
+        identity: Identity,
+        seed: int,
+        task: Task,
+        artifact: Path,
+        maker: Job | None,
+    ) -> Job:
+        protocol_of = {"detection": detection_protocol, "segmentation": segmentation_protocol}
+        protocol: dict[str, Any] = protocol_of[task](self.benchmark, self.data[task])
+        key = record_key(identity, task, protocol, seed)
+        # The key stands in the folder's name, so that no run resumes one of another protocol.
+        job_id = f"{task}-{artifact_name(spec.name, identity)}-s{seed}-{key[:8]}"
+        work = self.layout.work / job_id
+        record = self.recorded(key)
+        job = Job(
+            kind=task,
+            id=job_id,
+            spec=spec,
+            seed=seed,
+            needs=() if maker is None else (maker.id,),
+            command=python_module(
+                task,
+                artifact=artifact,
+                benchmark=self.argument,
+                seed=seed,
+                work_dir=work,
+                result=work / "result.json",
+            ),
+            artifact=artifact,
+            work=work,
+            result=work / "result.json",
+            key=key,
+            lineage=identity.lineage,
+            protocol=protocol,
+            benchmark=self.benchmark.name,
+            state=_state(record),
+        )
+        return self.jobs.setdefault(job.id, job)
+
+    def recorded(self, key: str) -> Record | None:
+        return None if self.digests is None else self.records.final(key)
+
+    def card(self, directory: Path) -> Card | None:
+        """The card of an artifact that is there already."""
+        if self.digests is None:
+            return None
+        try:
+            return read_card(directory)
+        except ArtifactError:
+            return None
+
+    def check_width(self, spec: Spec) -> None:
+        assert spec.file is not None, "an artifact has its directory"
+        width = read_card(spec.file).arguments["width"]
+        if not spec.is_foreign and width != self.benchmark.backbone.width:
+            raise ValueError(
+                f"{spec.name} has width {width:g}, its control on benchmark {self.benchmark.name} "
+                f"would have {self.benchmark.backbone.width:g}: use a benchmark file with "
+                f"[backbone] width = {width:g}"
+            )
+
+
+def _state(record: Record | None) -> State:
+    if record is None or record.status == "failed":
+        return "todo"
+    return record.status

@@ -1,0 +1,208 @@
+"""The command line: `trickle run|pretrain|list|report` and `python eval/run_transfer.py`.
+
+Nothing heavy is imported here: help, lists and wrong usage answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from eval.jobs import TASKS
+from eval.listing import make_listing, to_json, to_text
+from eval.process import Terminated, termination_as_interrupt
+from eval.transfer import Question, Run, ask, dry_run, output_folder, report
+
+USAGE_ERROR = 2
+INTERRUPTED = "Interrupted. What is finished stays; the same command goes on from there."
+_SPEC_HELP = (
+    "resnet50d_mixup, scratch:resnet50d, timm:<model>[@FILE], torchvision:<model>[@NAME], "
+    "a path to an artifact, or a quoted wildcard like 'resnet50d_*'"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`trickle`. Exit code 0: all done; 1: some job failed; 2: wrong usage; 130: Ctrl-C."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    arguments = make_parser().parse_args(argv)
+    return _guarded(lambda: _dispatch(arguments, shlex.join(["trickle", *argv])))
+
+
+def transfer_main(argv: Sequence[str] | None = None) -> int:
+    """`python eval/run_transfer.py`: the same as `trickle run`."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    arguments = make_transfer_parser().parse_args(argv)
+    command = shlex.join(["python", "eval/run_transfer.py", *argv])
+    return _guarded(lambda: _run(arguments, command))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of `trickle`; each verb's `run` default says which function answers it."""
+    parser = argparse.ArgumentParser(
+        prog="trickle",
+        description="Which ImageNet training tricks trickle down to detection and segmentation?",
+        allow_abbrev=False,
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    run = verbs.add_parser(
+        "run", help="pretrain, fine-tune, tabulate", description=_run.__doc__, allow_abbrev=False
+    )
+    _add_transfer_flags(run)
+    pretrain = verbs.add_parser(
+        "pretrain",
+        help="pretrain backbones, nothing more",
+        description=_pretrain.__doc__,
+        allow_abbrev=False,
+    )
+    _add_common_flags(pretrain)
+    pretrain.set_defaults(answer=_pretrain)
+    listing = verbs.add_parser("list", help="every name that a command takes", allow_abbrev=False)
+    listing.add_argument("--json", action="store_true", help="as JSON")
+    listing.set_defaults(answer=_list)
+    tables = verbs.add_parser(
+        "report",
+        help="write the tables again from the records",
+        description=_report.__doc__,
+        allow_abbrev=False,
+    )
+    tables.add_argument("--out", metavar="DIR", help="default: runs/<benchmark>, or runs/mini")
+    tables.add_argument("--benchmark", metavar="NAME", help="where DIR holds several")
+    tables.set_defaults(answer=_report)
+    return parser
+
+
+def make_transfer_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="run_transfer.py", description=_run.__doc__, allow_abbrev=False
+    )
+    _add_transfer_flags(parser)
+    return parser
+
+
+def _add_common_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--backbone", nargs="+", metavar="SPEC", help=_SPEC_HELP)
+    add("--benchmark", default="mini", metavar="NAME|FILE", help="mini, paper or a TOML file")
+    add("--seeds", nargs="+", type=_seed, default=[0], metavar="N", help="default: 0")
+    add("--out", metavar="DIR", help="default: runs/<benchmark>")
+    add("--dry-run", action="store_true", help="say which jobs there are, and do none")
+
+
+def _add_transfer_flags(parser: argparse.ArgumentParser) -> None:
+    _add_common_flags(parser)
+    add = parser.add_argument
+    add("--tasks", nargs="+", choices=TASKS, help="default: all that the benchmark has")
+    add("--executor", choices=("local",), default="local", help="where the jobs run")
+    add("--list", action="store_true", help="every name that --backbone and --benchmark take")
+    add("--json", action="store_true", help="with --list: as JSON")
+    parser.set_defaults(answer=_run)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"a seed is a number in 0..{2**31 - 1}, not {text!r}")
+    return int(text)
+
+
+def _dispatch(arguments: argparse.Namespace, command: str) -> int:
+    answer: Callable[[argparse.Namespace, str], int] = arguments.answer
+    return answer(arguments, command)
+
+
+def _guarded(answer: Callable[[], int]) -> int:
+    """The exit code for whatever comes; on SIGTERM and SIGHUP as on Ctrl-C."""
+    try:
+        with termination_as_interrupt():
+            return answer()
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as interrupt:
+        print(f"\n{INTERRUPTED}", file=sys.stderr)
+        return 128 + (
+            interrupt.signal_number if isinstance(interrupt, Terminated) else signal.SIGINT
+        )
+
+
+class UsageError(Exception):
+    """Something that the user gave cannot be used; its text is all that they need."""
+
+
+def _run(arguments: argparse.Namespace, command: str) -> int:
+    """Pretrains backbones, fine-tunes a detector and a segmentor on each and on its control from
+    random weights, and tabulates what comes of it. What is done already is not done again."""
+    if arguments.list:
+        return _list(arguments, command)
+    if arguments.json:
+        raise UsageError("--json goes with --list")
+    return _answer(arguments, command, tasks=arguments.tasks)
+
+
+def _pretrain(arguments: argparse.Namespace, command: str) -> int:
+    """Pretrains backbones and exports them as artifacts; a teacher that is needed comes first."""
+    return _answer(arguments, command, tasks=[], controls=False)
+
+
+def _list(arguments: argparse.Namespace, command: str) -> int:
+    listing = make_listing()
+    print(to_json(listing) if arguments.json else to_text(listing))
+    return 0
+
+
+def _report(arguments: argparse.Namespace, command: str) -> int:
+    """Writes the tables of everything that is recorded in a directory."""
+    try:
+        out = output_folder(arguments.out, arguments.benchmark or "mini")
+        report(out, benchmark=arguments.benchmark)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return 0
+
+
+def _answer(
+    arguments: argparse.Namespace,
+    command: str,
+    *,
+    tasks: list[str] | None,
+    controls: bool = True,
+) -> int:
+    try:
+        question = _question(arguments, command, tasks=tasks, controls=controls)
+        if arguments.dry_run:
+            dry_run(question)
+            return 0
+        run = Run(question)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    # A ValueError from here on is a defect of ours, and keeps its traceback.
+    try:
+        return run.execute()
+    finally:
+        run.close()
+
+
+def _question(
+    arguments: argparse.Namespace, command: str, *, tasks: list[str] | None, controls: bool
+) -> Question:
+    if not arguments.backbone:
+        raise ValueError("no --backbone given; for example --backbone resnet50d_mixup (or --list)")
+    chosen = None if tasks is None else [task for task in TASKS if task in tasks]
+    question = ask(
+        arguments.backbone,
+        benchmark=arguments.benchmark,
+        seeds=arguments.seeds,
+        out=arguments.out,
+        command=command,
+        tasks=chosen,
+        controls=controls,
+    )
+    untrained = [spec.name for spec in question.specs if spec.kind != "trained"]
+    if untrained and not controls:
+        raise ValueError(f"nothing to pretrain in {', '.join(untrained)}: give names as in --list")
+    return question

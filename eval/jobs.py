@@ -1,0 +1,78 @@
+"""A job: one process, what it needs, what it leaves behind, and how it is called."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from eval.specs import Spec
+
+JobKind = Literal["obtain", "classification", "detection", "segmentation"]
+State = Literal["todo", "ok", "diverged"]
+Task = Literal["detection", "segmentation"]
+
+TASKS: tuple[Task, ...] = get_args(Task)
+"""What `--tasks` chooses from: the fine-tunings."""
+
+MODULES: dict[JobKind, str] = {
+    "obtain": "backbones.obtain",
+    "classification": "classification.pretrain",
+    "detection": "detection.finetune",
+    "segmentation": "segmentation.finetune",
+}
+"""The program of each kind of job."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One process of a plan.
+
+    kind: "obtain" makes an artifact without training, "classification" by pretraining; the two
+    others fine-tune one. id: also the name of its folders. needs: ids of jobs that come first.
+    artifact: the directory that it writes or reads. key, lineage, protocol: of the record that it
+    ends in; "obtain" ends in none, and its key is None. state: "todo", or how it ended before.
+    """
+
+    kind: JobKind
+    id: str
+    spec: Spec
+    seed: int
+    needs: tuple[str, ...] = ()
+    command: tuple[str, ...]
+    artifact: Path
+    work: Path
+    result: Path | None = None
+    key: str | None = None
+    lineage: str
+    protocol: dict[str, Any] = field(default_factory=dict, compare=False)
+    benchmark: str
+    state: State = "todo"
+
+    @property
+    def done(self) -> bool:
+        return self.state != "todo"
+
+    @property
+    def label(self) -> str:
+        what = {"obtain": "weights", "classification": "pretraining"}.get(self.kind, self.kind)
+        return f"{what:<12}  {self.spec.name}  seed {self.seed}"
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """What the process itself leaves behind."""
+        made = (self.artifact,) if self.kind in ("obtain", "classification") else ()
+        return made if self.result is None else (*made, self.result)
+
+
+def python_module(kind: JobKind, **options: object) -> tuple[str, ...]:
+    """`python -P -m MODULE --option value ...`; options whose value is None are left out.
+
+    -P: what happens to lie in the user's working directory cannot stand in for our packages.
+    """
+    command = [sys.executable, "-P", "-m", MODULES[kind]]
+    for name, value in options.items():
+        if value is not None:
+            command += [f"--{name.replace('_', '-')}", str(value)]
+    return tuple(command)

@@ -1,0 +1,59 @@
+"""`--list`: every name that a command takes, as text or JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from backbones.catalog import ARCHITECTURES
+from benchmarks.schema import PACKAGED
+from classification.recipes import RECIPES
+from classification.tricks import TRICKS
+
+
+def make_listing() -> dict[str, Any]:
+    """`{"architectures", "recipes", "tricks": [{"name", "source", ...}], "benchmarks"}`."""
+    return {
+        "architectures": list(ARCHITECTURES),
+        "recipes": list(RECIPES),
+        "tricks": [
+            {
+                "name": name,
+                "source": trick.card.source,
+                "effect": trick.card.effect,
+                "conflicts": list(trick.card.conflicts),
+            }
+            for name, trick in TRICKS.items()
+        ],
+        "benchmarks": list(PACKAGED),
+    }
+
+
+def to_json(listing: dict[str, Any]) -> str:
+    return json.dumps(listing, indent=2, ensure_ascii=False)
+
+
+def to_text(listing: dict[str, Any]) -> str:
+    """For reading: what can be combined to a name, and where each trick comes from."""
+    tricks = listing["tricks"]
+    width = max(len(trick["name"]) for trick in tricks)
+    recipes = [
+        f"  {name:<{width}}  {' + '.join(RECIPES[name].trick_names) or 'no trick'}"
+        for name in listing["recipes"]
+    ]
+    return "\n".join(
+        [
+            "Backbones: <architecture>_<recipe>, scratch:<architecture>, scratch:timm:<model>,",
+            "  timm:<model>[@FILE], torchvision:<model>[@NAME], a path to an artifact; wildcards",
+            "",
+            f"Architectures: {', '.join(listing['architectures'])}",
+            "",
+            "Recipes:",
+            *recipes,
+            "",
+            "Tricks:",
+            *(f"  {trick['name']:<{width}}  {trick['source']}" for trick in tricks),
+            "",
+            f"Benchmarks: {', '.join(listing['benchmarks'])}, or the path of a TOML file",
+        ]
+    )

@@ -1,0 +1,122 @@
+"""What stands below a table: how the numbers were measured, in short, out of the records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from eval.records import Record, TaskName, canonical
+from eval.summary import Table
+from eval.tables import escape_markdown, problem_lines
+
+_TITLES: dict[TaskName, str] = {
+    "classification": "Pretraining",
+    "detection": "Detection",
+    "segmentation": "Segmentation",
+}
+_MODELS = ("detector", "segmentor")
+_BUDGET = {
+    "image_size": "image size {}",
+    "crop_size": "crop {}",
+    "iterations": "{} iterations",
+    "batch_size": "batch {}",
+    "learning_rate": "learning rate {}",
+    "output_stride": "output stride {}",
+    "frozen_stages": "frozen stages {}",
+    "norm_eval": "norm_eval {}",
+    "epoch_scale": "the recipe's epochs x {}",
+    "batch_size_scale": "batch size x {}",
+    "learning_rate_scale": "learning rate x {}",
+}
+
+
+def make_notes(table: Table, records: Sequence[Record]) -> list[str]:
+    """Lines of markdown: intervals, protocols, what is missing and why, machine, date, command."""
+    used = [record for record in records if record.benchmark == table.benchmark]
+    notes = [_interval_note(table), "Time: pretraining and fine-tunings; a teacher's is not in it."]
+    for task in _TITLES:
+        protocols = {
+            canonical(record.protocol): record.protocol for record in used if record.task == task
+        }
+        if protocols:
+            notes.append(f"{_TITLES[task]}: {_describe(task, list(protocols.values()))}.")
+    for row in table.rows:
+        size = row.cost.get("gmacs_image_size")
+        if size is not None and size != 224:
+            notes.append(f"GMACs of {escape_markdown(row.name.backbone)}: at {size:g} px, not 224.")
+    notes += [
+        f"{escape_markdown(row.name.backbone)}, {escape_markdown(line)}"
+        for row in table.rows
+        for line in problem_lines(row)
+    ]
+    machines = _unique(_machine(record.environment) for record in used)
+    versions = _unique(_versions(record.environment) for record in used)
+    if machines:
+        notes.append(f"Machine: {escape_markdown('; '.join(machines))}.")
+    if versions:
+        notes.append(f"Versions: {escape_markdown('; '.join(versions))}.")
+    days = sorted({record.finished[:10] for record in used if record.finished})
+    if days:
+        notes.append(f"Date: {' to '.join(dict.fromkeys((days[0], days[-1])))}.")
+    commands = _unique(record.environment.get("command", "") for record in used)
+    return notes + [f"Command: {_code(command)}" for command in commands]
+
+
+def _interval_note(table: Table) -> str:
+    seeds = ", ".join(map(str, table.seeds))
+    if len(table.seeds) < 2:
+        return f"Seed {seeds}: one seed, so no interval. Δ: minus the control of the same seed."
+    return (
+        f"Seeds {seeds}: mean ± half of Student's 95% interval. "
+        "Δ: minus the control, paired by seed."
+    )
+
+
+def _describe(task: TaskName, protocols: Sequence[dict[str, Any]]) -> str:
+    """What all protocols have in common: pretrainings differ by their recipes."""
+    first = protocols[0]
+    parts = [first[key] for key in _MODELS if key in first]
+    parts += [first["metric"]] if "metric" in first else []
+    parts += [f"width {first['width']}"] if "width" in first else []
+    budgets = [protocol.get("budget", {}) for protocol in protocols]
+    for key, text in _BUDGET.items():
+        values = _unique(_text(budget.get(key)) for budget in budgets)
+        if len(values) == 1:
+            parts.append(text.format(values[0]))
+    data = _unique(str(protocol.get("data", ""))[:12] for protocol in protocols)
+    parts += [f"data {digest}" for digest in data]
+    return escape_markdown("; ".join(map(str, parts)))
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple):
+        return "x".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else f"{value}"
+
+
+def _machine(environment: dict[str, str]) -> str:
+    if "cpu" not in environment:
+        return ""
+    text = f"{environment['cpu']}, {environment.get('cpu_count', '?')} CPUs"
+    accelerator = environment.get("accelerator", "none")
+    return text if accelerator == "none" else f"{accelerator}, {text}"
+
+
+def _versions(environment: dict[str, str]) -> str:
+    names = ("python", "torch", "mmengine")
+    return ", ".join(f"{name} {environment[name]}" for name in names if name in environment)
+
+
+def _unique(texts: Iterable[str]) -> list[str]:
+    return [text for text in dict.fromkeys(texts) if text]
+
+
+def _code(text: str) -> str:
+    """Inline code in markdown, whatever backticks are in it."""
+    text = " ".join(text.split())
+    fence = "`"
+    while fence in text:
+        fence += "`"
+    return f"{fence} {text} {fence}" if "`" in text else f"`{text}`"

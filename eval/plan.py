@@ -1,0 +1,134 @@
+"""Which jobs a question takes, in which order, and which of them have been done before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.schema import Benchmark
+from eval.chains import Chains
+from eval.jobs import Job, Task
+from eval.layout import Layout
+from eval.records import Record, Records, TaskName
+from eval.specs import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One place of the table: the record under `key` belongs to this row, task and seed."""
+
+    row: Spec
+    control: Spec | None
+    task: TaskName
+    seed: int
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """jobs: each after all that it needs. rows: backbones and controls in the table's order."""
+
+    benchmark: str
+    tasks: tuple[Task, ...]
+    seeds: tuple[int, ...]
+    rows: tuple[Spec, ...]
+    jobs: tuple[Job, ...]
+    cells: tuple[Cell, ...]
+
+    @property
+    def todo(self) -> tuple[Job, ...]:
+        return tuple(job for job in self.jobs if not job.done)
+
+    def select(self, records: Records) -> list[Record]:
+        """The records of this plan's cells, under the names of its rows."""
+        found = []
+        for cell in self.cells:
+            if (record := records.by_key.get(cell.key)) is not None:
+                control = None if cell.control is None else cell.control.name
+                names = {"backbone": cell.row.name, "control": control, "tricks": cell.row.tricks}
+                found.append(record.model_copy(update=names))
+        return found
+
+
+def make_plan(
+    specs: Sequence[Spec],
+    benchmark: Benchmark,
+    tasks: Iterable[Task],
+    seeds: Iterable[int],
+    out: Path,
+    *,
+    records: Records,
+    benchmark_argument: str | None = None,
+    digests: Mapping[str, str] | None = None,
+    controls: bool = True,
+) -> Plan:
+    """The jobs that answer how `specs`, each beside its control, do on `benchmark`.
+
+    out: absolute. benchmark_argument: what a job's `--benchmark` is given, by default the name.
+    digests: of the three data sets; None where they are not known yet, and then no job counts as
+    done. controls: whether rows of random weights are added. Raises ValueError for a task that
+    the benchmark has no budget for, an empty list, or an artifact of another width.
+    """
+    tasks, seeds = tuple(dict.fromkeys(tasks)), tuple(dict.fromkeys(seeds))
+    missing = [task for task in tasks if getattr(benchmark, task) is None]
+    if missing:
+        raise ValueError(
+            f"benchmark {benchmark.name} has no {' and no '.join(missing)}: give other --tasks, "
+            f"or add [{missing[0]}] to its file"
+        )
+    if not specs or not seeds:
+        raise ValueError("a plan needs at least one backbone and one seed")
+    rows = _with_controls(specs) if controls else tuple(specs)
+    chains = Chains(
+        benchmark=benchmark,
+        argument=benchmark_argument or benchmark.name,
+        layout=Layout(out),
+        records=records,
+        digests=digests,
+    )
+    cells: list[Cell] = []
+    for seed in seeds:
+        for row in rows:
+            control = row.control if controls and not row.is_control else None
+            for task, key in chains.add_row(row, tasks, seed):
+                cells.append(Cell(row=row, control=control, task=task, seed=seed, key=key))
+    # Weights that are only fetched or drawn come first: what is wrong with them shows at once.
+    jobs = sorted(chains.jobs.values(), key=lambda job: job.kind != "obtain")
+    wanted = {cell.key for cell in cells if chains.recorded(cell.key) is None}
+    return Plan(
+        benchmark=benchmark.name,
+        tasks=tasks,
+        seeds=seeds,
+        rows=rows,
+        jobs=tuple(_without_needless(jobs, wanted)),
+        cells=tuple(cells),
+    )
+
+
+def _with_controls(specs: Sequence[Spec]) -> tuple[Spec, ...]:
+    """The backbones, those of one architecture together and their control below them."""
+    rows: dict[str, Spec] = {}
+    for control in dict.fromkeys(spec.control for spec in specs):
+        for spec in specs:
+            if spec.control == control and not spec.is_control:
+                rows[spec.name] = spec
+        rows[control.name] = control
+    return tuple(rows.values())
+
+
+def _without_needless(jobs: Sequence[Job], wanted: Set[str]) -> list[Job]:
+    """Marks as done what would only make artifacts that no job to come reads.
+
+    wanted: keys of the records that are missing. So a deleted artifact is not made again for the
+    sake of records that are all there, and no teacher is trained for a student that is.
+    """
+    needed: set[str] = set()
+    result: list[Job] = []
+    for job in reversed(jobs):
+        if not job.done and job.key not in wanted and job.id not in needed:
+            job = replace(job, state="ok")
+        if not job.done:
+            needed.update(job.needs)
+        result.append(job)
+    return result[::-1]

@@ -1,0 +1,125 @@
+"""From what a job left behind to its record."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from backbones.card import ArtifactError, Card, read_card
+from engine.results import Metric, StageResult
+from eval.jobs import Job
+from eval.records import Record, Status, TaskName, canonical
+
+
+def record_of_result(job: Job, *, command: str, message: str | None = None) -> Record:
+    """The record of a job whose process ended well.
+
+    Raises ValueError where the process left no result, or one of another protocol than planned.
+    """
+    assert job.result is not None, "a job with a record writes a result"
+    try:
+        result = StageResult.read(job.result)
+    except FileNotFoundError:
+        raise ValueError(f"the process ended well and wrote no result to {job.result}") from None
+    beyond_plan = _check_protocol(job, result.protocol)
+    card = _card(job)
+    if job.kind == "classification" and result.status == "ok" and card is None:
+        raise ValueError(f"the process ended well and left no artifact at {job.artifact}")
+    return _record(
+        job,
+        status=result.status,
+        message=message if result.status == "diverged" else None,
+        metrics=result.metrics,
+        per_class=result.per_class,
+        cost={**result.cost, **_backbone_cost(card)},
+        weights_sha256=None if card is None else card.sha256,
+        environment={**beyond_plan, **result.environment, **_origin(command)},
+    )
+
+
+def record_of_card(job: Job, *, command: str) -> Record | None:
+    """The record of a pretraining whose artifact is there and whose record is not; None if the
+    artifact's card does not know its accuracy."""
+    card = _card(job)
+    if card is None or card.metrics is None:
+        return None
+    n = card.metrics["n"]
+    return _record(
+        job,
+        status="ok",
+        metrics={
+            "top1": Metric(value=card.metrics["top1"], n=n),
+            "top5": Metric(value=card.metrics["top5"], n=n),
+        },
+        cost={**(card.cost or {}), **_backbone_cost(card)},
+        weights_sha256=card.sha256,
+        environment={**card.versions, **_origin(command)},
+    )
+
+
+def record_of_failure(job: Job, *, status: Status, message: str, command: str) -> Record:
+    """The record of a job that ended badly, or that never began because of another."""
+    return _record(job, status=status, message=message, environment=_origin(command))
+
+
+def _record(job: Job, *, status: Status, **content: Any) -> Record:
+    task: TaskName | None = None if job.kind == "obtain" else job.kind
+    assert task is not None, "obtaining weights has no record"
+    assert job.key is not None, "every task has a key"
+    spec = job.spec
+    return Record(
+        key=job.key,
+        lineage=job.lineage,
+        backbone=spec.name,
+        control=None if spec.is_control else spec.control.name,
+        tricks=spec.tricks,
+        task=task,
+        benchmark=job.benchmark,
+        protocol=_plain(job.protocol),
+        seed=job.seed,
+        status=status,
+        **content,
+    )
+
+
+def _origin(command: str) -> dict[str, str]:
+    finished = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return {"command": command, "finished": finished}
+
+
+def _card(job: Job) -> Card | None:
+    try:
+        return read_card(job.artifact)
+    except ArtifactError:
+        return None
+
+
+def _backbone_cost(card: Card | None) -> dict[str, float]:
+    """Parameters and GMACs of the backbone alone, apart from those of a detector around it."""
+    cost = (card.cost if card is not None else None) or {}
+    return {
+        f"backbone_{key}": cost[key]
+        for key in ("parameters", "gmacs", "gmacs_image_size")
+        if key in cost
+    }
+
+
+def _check_protocol(job: Job, ran: dict[str, Any]) -> dict[str, str]:
+    """What the machine added to the planned protocol, such as its precision.
+
+    Raises ValueError where the two contradict each other: a benchmark file or data that change
+    during a run would put a number under a wrong key.
+    """
+    planned, ran = _plain(job.protocol), _plain(ran)
+    differing = sorted(key for key in planned if key in ran and planned[key] != ran[key])
+    if differing:
+        raise ValueError(
+            f"the process ran another protocol than was planned ({', '.join(differing)} differ): "
+            "the benchmark file or its data changed meanwhile; run the command again"
+        )
+    return {key: str(value) for key, value in ran.items() if key not in planned}
+
+
+def _plain(protocol: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(canonical(protocol))

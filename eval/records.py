@@ -1,0 +1,165 @@
+"""Records: one immutable JSON file for each (backbone weights, task, protocol, seed)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from backbones.atomic import write_text_atomic
+from classification.identity import safe_name
+from engine.results import Metric, Value
+
+Status = Literal["ok", "diverged", "failed"]
+TaskName = Literal["classification", "detection", "segmentation"]
+
+_LARGEST_RECORD_BYTES = 16 * 2**20
+
+
+class Record(BaseModel):
+    """One cell of a table, and all that is needed to say where it came from.
+
+    key: sha256 over backbone, task, protocol and seed, 16 digits. lineage: sha256 over the
+    backbone alone, the same for all its seeds. control: the same network from random weights;
+    None for a control. protocol: everything that moves the number. weights_sha256: of the weights
+    that the task started from (for "classification": ended with). message: why a cell failed.
+    environment: machine and versions, "command" that asked for it and "finished" (UTC).
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        validate_by_name=True,
+        serialize_by_alias=True,
+    )
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    key: str = Field(pattern=r"^[0-9a-f]{16}$")
+    lineage: str = Field(pattern=r"^[0-9a-f]{16}$")
+    backbone: str = Field(min_length=1)
+    control: str | None = None
+    tricks: tuple[str, ...] = ()
+    task: TaskName
+    benchmark: str = Field(min_length=1)
+    protocol: dict[str, Any]
+    seed: int = Field(ge=0)
+    status: Status
+    message: str | None = None
+    metrics: dict[str, Metric] = {}
+    per_class: dict[str, dict[str, Value]] = {}
+    cost: dict[str, float] = {}
+    weights_sha256: str | None = None
+    environment: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _status_fits(self) -> Record:
+        if self.status == "ok" and not self.metrics:
+            raise ValueError("a record with status ok has metrics")
+        if self.status == "failed" and not self.message:
+            raise ValueError("a failed record says why in message")
+        return self
+
+    @property
+    def file_name(self) -> str:
+        return f"{safe_name(self.backbone)}_{self.task}_s{self.seed}_{self.key}.json"
+
+    @property
+    def is_final(self) -> bool:
+        """ok and diverged are results; failed is tried again."""
+        return self.status != "failed"
+
+    @property
+    def finished(self) -> str:
+        """ISO 8601 in UTC, so that the order of the strings is that of the times."""
+        return self.environment.get("finished", "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadRecord:
+    """A file under records/ that is no record, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """What lies under OUT/records: by key, and the files that were left out."""
+
+    by_key: dict[str, Record]
+    bad: tuple[BadRecord, ...] = ()
+
+    def final(self, key: str) -> Record | None:
+        """The record of this key if it is a result."""
+        record = self.by_key.get(key)
+        return record if record is not None and record.is_final else None
+
+
+def read_record(path: Path) -> Record:
+    """Raises ValueError saying what is wrong with the file, OSError where it cannot be read."""
+    if not path.is_file():
+        raise ValueError("not a regular file")
+    if (size := path.stat().st_size) > _LARGEST_RECORD_BYTES:
+        raise ValueError(f"{size} bytes are too many for a record")
+    try:
+        record = Record.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from error
+    if record.key not in path.name:
+        raise ValueError(f"its key is {record.key}, which its name does not hold")
+    return record
+
+
+def read_records(folder: Path) -> Records:
+    """All records of a folder; a file that is none is named in `bad`, never silently skipped.
+
+    Two final records of one key cannot both be right: the first written is taken.
+    """
+    by_key: dict[str, Record] = {}
+    bad: list[BadRecord] = []
+    for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+        if path.name.startswith("."):  # a temporary file of a writer that was killed
+            continue
+        try:
+            record = read_record(path)
+        except (ValueError, OSError) as error:
+            bad.append(BadRecord(path=path, reason=str(error)))
+            continue
+        by_key[record.key] = _preferred([by_key.get(record.key), record])
+    return Records(by_key=by_key, bad=tuple(bad))
+
+
+def write_record(folder: Path, record: Record) -> Record:
+    """Writes a record whole or not at all; gives the one that then stands under its key.
+
+    A result that is already there stays as it is: records do not change. A failed one is replaced.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob(f"*{record.key}.json"):
+        try:
+            present = read_record(path)
+        except (ValueError, OSError):
+            continue
+        if present.is_final:
+            return present
+        if path.name != record.file_name:
+            path.unlink()
+    write_text_atomic(folder / record.file_name, record.model_dump_json(indent=2) + "\n")
+    return record
+
+
+def canonical(value: Any) -> str:
+    """One text for one JSON value: sorted keys, no spaces. Raises ValueError for NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _preferred(candidates: Iterable[Record | None]) -> Record:
+    present = [record for record in candidates if record is not None]
+    return min(present, key=lambda record: (not record.is_final, record.finished))

@@ -1,0 +1,163 @@
+"""SPEC, the names that `--backbone` takes, read without importing torch.
+
+resnet50d_mixup               an architecture and the recipe that pretrains it
+scratch:resnet50d             random weights, the control of every resnet50d_<recipe>
+scratch:timm:<model>          random weights of a timm model (torchvision: the same)
+timm:<model>[@FILE]           a timm model with its published weights, or those of a file
+torchvision:<model>[@NAME]    a torchvision model, and the name (or file) of its weights
+path/to/artifact              a directory that `pretrain` or `obtain` has written
+resnet50d_*                   every name that fits (quote it, or the shell may expand it)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+from backbones.card import CARD_NAME, read_card
+from backbones.catalog import ARCHITECTURES, UnknownNameError, check_architecture, nearest
+from classification.recipes import RECIPES, parse_backbone
+
+Kind = Literal["trained", "scratch", "timm", "torchvision", "artifact"]
+
+_PREFIXES = ("scratch", "timm", "torchvision")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """One backbone. name: as it stands in tables; architecture: "resnet50d", "timm:<model>", ...
+
+    recipe: of a trained one; file: weights of an imported model, or the directory of an artifact;
+    weights: torchvision's name of a set of weights; tricks: what the recipe is made of.
+    """
+
+    kind: Kind
+    name: str
+    architecture: str
+    recipe: str | None = None
+    file: Path | None = None
+    weights: str | None = None
+    tricks: tuple[str, ...] = ()
+
+    @property
+    def is_control(self) -> bool:
+        return self.kind == "scratch"
+
+    @property
+    def control(self) -> Spec:
+        """The same architecture from random weights; a control is its own."""
+        if self.is_control:
+            return self
+        name = f"scratch:{self.architecture}"
+        return Spec(kind="scratch", name=name, architecture=self.architecture)
+
+    @property
+    def is_foreign(self) -> bool:
+        """A timm or torchvision model: it comes as it is, a benchmark's width does not touch it."""
+        return ":" in self.architecture
+
+
+def parse_specs(texts: Iterable[str]) -> list[Spec]:
+    """All of `parse_spec`'s in order, each name once."""
+    specs: dict[str, Spec] = {}
+    for text in texts:
+        for spec in parse_spec(text):
+            specs.setdefault(spec.name, spec)
+    return list(specs.values())
+
+
+def parse_spec(text: str) -> list[Spec]:
+    """The backbones that one SPEC names; more than one only for a wildcard.
+
+    Raises:
+        UnknownNameError: no architecture, recipe or prefix bears the name; says the nearest.
+        ValueError: a file or directory is missing, or the artifact in it has no readable card.
+    """
+    text = text.strip()
+    if not text:
+        raise ValueError("an empty backbone name; expected for example resnet50d_mixup")
+    prefix, colon, rest = text.partition(":")
+    if colon and "/" not in prefix:
+        return _prefixed(text, prefix, rest)
+    if _looks_like_path(text):
+        return [_artifact(text)]
+    if "*" in text or "?" in text:
+        return [_trained(name) for name in _expand(text, _all_trained())]
+    try:
+        return [_trained(text)]
+    except UnknownNameError as error:
+        if (Path(text) / CARD_NAME).is_file():
+            return [_artifact(text)]
+        if text in ARCHITECTURES:
+            hints = f"{text}_<recipe> ({', '.join(RECIPES)}), or scratch:{text}"
+            raise UnknownNameError(f"{text!r} names no weights: expected {hints}") from error
+        raise
+
+
+def _prefixed(text: str, prefix: str, rest: str) -> list[Spec]:
+    if prefix == "scratch":
+        if "*" in rest or "?" in rest:
+            names = _expand(text, [f"scratch:{name}" for name in ARCHITECTURES])
+            return [spec for name in names for spec in parse_spec(name)]
+        check_architecture(rest)
+        return [Spec(kind="scratch", name=text, architecture=rest)]
+    if prefix == "timm":
+        model, at, file = rest.partition("@")
+        check_architecture(f"timm:{model}")
+        path = _weights_file(text, file) if at else None
+        return [Spec(kind="timm", name=text, architecture=f"timm:{model}", file=path)]
+    if prefix == "torchvision":
+        model, at, weights = rest.partition("@")
+        architecture = f"torchvision:{model}"
+        check_architecture(architecture)
+        if at and not re.fullmatch(r"\w+", weights):
+            path = _weights_file(text, weights)
+            return [Spec(kind="torchvision", name=text, architecture=architecture, file=path)]
+        named = weights if at else None
+        return [Spec(kind="torchvision", name=text, architecture=architecture, weights=named)]
+    near = ", ".join(f"{name}:" for name in nearest(prefix, _PREFIXES) or _PREFIXES)
+    raise UnknownNameError(f"unknown prefix {prefix + ':'!r} in {text!r}; nearest: {near}")
+
+
+def _trained(name: str) -> Spec:
+    architecture, recipe = parse_backbone(name)
+    tricks = RECIPES[recipe].trick_names
+    return Spec(kind="trained", name=name, architecture=architecture, recipe=recipe, tricks=tricks)
+
+
+def _all_trained() -> list[str]:
+    return [f"{architecture}_{recipe}" for architecture in ARCHITECTURES for recipe in RECIPES]
+
+
+def _expand(pattern: str, known: list[str]) -> list[str]:
+    found = [name for name in known if fnmatchcase(name, pattern)]
+    if not found:
+        close = nearest(re.sub(r"[*?]", "", pattern), known)
+        hint = f"; nearest: {', '.join(close)}" if close else ""
+        raise UnknownNameError(f"no backbone fits {pattern!r}{hint}")
+    return found
+
+
+def _looks_like_path(text: str) -> bool:
+    return "/" in text or text.startswith((".", "~"))
+
+
+def _weights_file(text: str, file: str) -> Path:
+    path = Path(file).expanduser().absolute()
+    if not path.is_file():
+        what = "a directory" if path.is_dir() else "no file"
+        raise ValueError(f"{text!r}: {what} at {path}; expected a .safetensors, .pth or .bin file")
+    return path
+
+
+def _artifact(text: str) -> Spec:
+    directory = Path(text).expanduser().absolute()
+    card = read_card(directory)
+    tricks = tuple((card.recipe or {}).get("tricks", ()))
+    return Spec(
+        kind="artifact", name=text, architecture=card.architecture, file=directory, tricks=tricks
+    )

@@ -1,0 +1,31 @@
+"""Everything that moves the number of a segmentation fine-tuning, as plain JSON."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from benchmarks.schema import Benchmark
+
+# Raised by one whenever a change to the code changes what a fine-tuning computes.
+REVISION = 1
+
+
+def segmentation_protocol(benchmark: Benchmark, data_digest: str) -> dict[str, Any]:
+    """FCN with dilated stages: budget, data, metric and versions."""
+    budget = benchmark.segmentation
+    assert budget is not None, "the benchmark has no segmentation"
+    return {
+        "stage": "segmentation",
+        "revision": REVISION,
+        "segmentor": "FCN (MMSegmentation fcn_r50-d8)",
+        "budget": budget.model_dump(mode="json", exclude={"root", "workers"}),
+        "data": data_digest,
+        "metric": "mIoU over the classes present; 0 = other is ignored",
+        "random_weights": "nothing frozen, batch norms learn",
+        "preprocessing": "mean, std and interpolation of the artifact",
+        "weights": "last iteration",
+        "versions": {
+            name: version(name) for name in ("torch", "mmengine", "mmcv-lite", "mmsegmentation")
+        },
+    }

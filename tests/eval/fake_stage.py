@@ -1,0 +1,86 @@
+"""Stands in for all four programs that a plan calls; imports nothing of ours, so that it is fast.
+
+FAKE_CALLS names a file that gets one line for each call. FAKE_CRASH, FAKE_DIVERGE, FAKE_HANG,
+FAKE_SILENT hold words; a call whose line has one of them does that.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+
+def main() -> int:
+    flags = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=True))
+    artifact, result = Path(flags["--artifact"]), flags.get("--result")
+    job = Path(result).parent.name if result else f"weights-{artifact.name}"
+    if result and "--backbone" in flags:
+        job = f"pretraining-{job}"
+    with open(os.environ["FAKE_CALLS"], "a") as calls:
+        calls.write(" ".join([job, *sys.argv[1:]]) + "\n")
+
+    def told(name: str) -> bool:
+        return any(word in job for word in os.environ.get(name, "").split())
+
+    if told("FAKE_HANG"):
+        Path(os.environ["FAKE_CALLS"]).with_suffix(".pid").write_text(str(os.getpid()))
+        time.sleep(60)
+    if told("FAKE_CRASH"):
+        print("step 3 of 9", file=sys.stderr)
+        raise RuntimeError(f"the disk fell out of {job}")
+    if told("FAKE_SILENT"):
+        return 0
+    seed = int(flags["--seed"])
+    status = "diverged" if told("FAKE_DIVERGE") else "ok"
+    trained = "--backbone" in flags and result is not None
+    if status == "ok" and (trained or result is None):
+        write_artifact(artifact, flags, trained)
+    if result is not None:
+        write_result(Path(result), job, artifact, seed, status)
+    return 0
+
+
+def write_artifact(directory: Path, flags: dict[str, str], trained: bool) -> None:
+    name = flags["--backbone"]
+    architecture = name.split("_")[0] if trained else name.removeprefix("scratch:").split("@")[0]
+    width = float(flags.get("--width", 0.25))
+    directory.mkdir(parents=True)
+    card = {
+        "schema": 1,
+        "architecture": architecture,
+        "arguments": {"width": width},
+        "weights": "trained" if trained else "random",
+        "preprocessing": {
+            "mean": [123.68, 116.779, 103.939],
+            "std": [58.393, 57.12, 57.375],
+            "channel_order": "RGB",
+            "interpolation": "bilinear",
+        },
+        "features": {"channels": [64, 128, 256, 512], "strides": [4, 8, 16, 32]},
+        "metrics": {"top1": 50.0, "top5": 80.0, "n": 100} if trained else None,
+        "seed": int(flags["--seed"]),
+        "sha256": "0" * 64,
+        "cost": {"parameters": 1_500_000, "gmacs": 0.28, "seconds": 10.0},
+    }
+    (directory / "card.json").write_text(json.dumps(card))
+    (directory / "model.safetensors").write_bytes(b"")
+
+
+def write_result(path: Path, job: str, artifact: Path, seed: int, status: str) -> None:
+    task = job.partition("-")[0]
+    names = {"pretraining": ["top1", "top5"], "detection": ["mAP"]}.get(task, ["mIoU", "aAcc"])
+    # Whole numbers: random weights 20 + seed, trained ones 30 + 2 seed.
+    value = 20 + seed if artifact.name.startswith("scratch") else 30 + 2 * seed
+    metric = {"value": value, "unit": "percent", "n": 100, "higher_is_better": True}
+    content = {
+        "status": status,
+        "metrics": dict.fromkeys(names, metric) if status == "ok" else {},
+        "cost": {"seconds": 10.0, "peak_memory_mb": 900.0},
+        "environment": {"cpu": "a processor", "cpu_count": "2", "accelerator": "none"},
+    }
+    path.write_text(json.dumps(content))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+"""The executor, through the command line on fake stages: a crash costs one cell, Ctrl-C nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from eval.layout import locked
+from eval.records import Record, read_records
+
+ASK = ("--backbone", "resnet50d_mixup", "--out", "out")
+
+
+class Stages(Protocol):
+    folder: Path
+    calls: list[str]
+
+    def start(self, *arguments: str, **options: str) -> Any: ...
+
+    def run(self, *arguments: str, **options: str) -> tuple[int, str, str]: ...
+
+
+def cells(stages: Stages) -> dict[tuple[str, str], Record]:
+    records = read_records(stages.folder / "out" / "records")
+    assert records.bad == ()
+    return {(record.backbone, record.task): record for record in records.by_key.values()}
+
+
+def row(stages: Stages, name: str) -> dict[str, Any]:
+    table = json.loads((stages.folder / "out" / "table.json").read_text())
+    return next(row for row in table["rows"] if row["backbone"] == name)
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.02)
+
+
+def test_all_done_gives_0_and_a_table(stages: Stages) -> None:
+    code, out, err = stages.run(*ASK)
+    assert code == 0, err
+    assert len(stages.calls) == 6
+    trained, control = row(stages, "resnet50d_mixup"), row(stages, "scratch:resnet50d")
+    assert trained["metrics"]["mAP"]["mean"] == 30  # what the fake stage reports
+    assert trained["metrics"]["mAP"]["delta"] == 10
+    assert trained["cost"]["seconds"] == 30  # three stages of 10 s
+    assert trained["cost"]["parameters"] == 1_500_000
+    assert control["metrics"]["top1"] is None
+    assert control["metrics"]["mIoU"]["delta"] is None
+    for said in ("[6/6]", "mAP 30.0", "top1 30.0", "| resnet50d\\_mixup", "out/table.md"):
+        assert said.replace("\\", "") in out.replace("\\", "")
+
+
+def test_a_second_call_runs_nothing_and_gives_the_same_table(stages: Stages) -> None:
+    stages.run(*ASK)
+    before = {p: p.read_bytes() for p in (stages.folder / "out").glob("table.*")}
+    started = time.monotonic()
+    code, out, _ = stages.run(*ASK)
+    assert time.monotonic() - started < 5
+    assert code == 0
+    assert len(stages.calls) == 6
+    assert "6 are done already" in out
+    assert {p: p.read_bytes() for p in (stages.folder / "out").glob("table.*")} == before
+
+
+def test_a_crash_costs_one_cell_and_is_tried_again(stages: Stages) -> None:
+    code, out, _ = stages.run(*ASK, FAKE_CRASH="detection-resnet50d_mixup")
+    assert code == 1
+    assert len(stages.calls) == 6
+    failed = cells(stages)["resnet50d_mixup", "detection"]
+    assert failed.status == "failed"
+    assert failed.message is not None
+    assert failed.message.startswith("Traceback")
+    assert failed.message.endswith("the disk fell out of " + stages.calls[2])
+    assert "FAILED: RuntimeError: the disk fell out of" in out
+    assert row(stages, "resnet50d_mixup")["metrics"]["mAP"] is None
+    assert row(stages, "resnet50d_mixup")["metrics"]["mIoU"]["mean"] == 30
+    assert "| failed |" in (stages.folder / "out" / "table.md").read_text()
+
+    code, _, _ = stages.run(*ASK)
+    assert code == 0
+    assert stages.calls[6:] == [stages.calls[2]]
+    assert cells(stages)["resnet50d_mixup", "detection"].status == "ok"
+    assert "failed" not in (stages.folder / "out" / "table.md").read_text()
+
+
+def test_what_depends_on_a_crash_is_not_begun_and_says_why(stages: Stages) -> None:
+    code, out, _ = stages.run(*ASK, FAKE_CRASH="pretraining")
+    assert code == 1
+    assert [call.partition("-")[0] for call in stages.calls] == [
+        "weights",
+        "pretraining",
+        "detection",
+        "segmentation",
+    ]
+    failed = cells(stages)["resnet50d_mixup", "segmentation"]
+    assert failed.status == "failed"
+    assert failed.message is not None
+    assert "pretraining of resnet50d_mixup, seed 0" in failed.message
+    assert "the disk fell out" in failed.message
+    assert out.count("(not begun)") == 2
+    assert row(stages, "scratch:resnet50d")["metrics"]["mAP"]["mean"] == 20
+
+
+def test_a_failing_teacher_takes_its_students_with_it_and_no_others(stages: Stages) -> None:
+    code, _, _ = stages.run(
+        "--backbone", "resnet50d_distill", "--out", "out", FAKE_CRASH="resnet152d"
+    )
+    assert code == 1
+    found = cells(stages)
+    assert found["resnet152d_smooth", "classification"].status == "failed"
+    for task in ("classification", "detection", "segmentation"):
+        assert "resnet152d_smooth" in (found["resnet50d_distill", task].message or "")
+    assert found["scratch:resnet50d", "detection"].status == "ok"
+
+
+def test_weights_that_cannot_be_had_fail_their_row(stages: Stages) -> None:
+    code, _, _ = stages.run(*ASK, FAKE_CRASH="weights-scratch")
+    assert code == 1
+    failed = cells(stages)["scratch:resnet50d", "detection"]
+    assert "weights of scratch:resnet50d, seed 0" in (failed.message or "")
+    assert row(stages, "resnet50d_mixup")["metrics"]["mAP"]["delta"] is None
+
+
+def test_diverged_is_a_result_that_is_not_tried_again(stages: Stages) -> None:
+    code, _, _ = stages.run(*ASK, FAKE_DIVERGE="pretraining")
+    assert code == 0
+    found = cells(stages)
+    for task in ("classification", "detection", "segmentation"):
+        assert found["resnet50d_mixup", task].status == "diverged"
+    assert "| diverged |" in (stages.folder / "out" / "table.md").read_text()
+    calls = len(stages.calls)
+    assert stages.run(*ASK)[0] == 0
+    assert len(stages.calls) == calls
+
+
+def test_a_process_that_ends_well_without_a_result_has_failed(stages: Stages) -> None:
+    assert stages.run(*ASK, FAKE_SILENT="segmentation-scratch weights")[0] == 1
+    found = cells(stages)
+    assert "no artifact" in (found["scratch:resnet50d", "segmentation"].message or "")
+    assert found["resnet50d_mixup", "segmentation"].status == "ok"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(
+    stages: Stages, number: signal.Signals, code: int
+) -> None:
+    process = stages.start(*ASK, FAKE_HANG="segmentation-resnet50d")
+    pid_file = stages.folder / "calls.pid"
+    wait_for(pid_file)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert "the same command goes on from there" in err
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid_file.read_text()), 0)
+    assert {task for _, task in cells(stages)} == {"classification", "detection"}
+    done = stages.calls
+    assert stages.run(*ASK)[0] == 0
+    assert stages.calls[len(done) :] == [done[-1], *stages.calls[-2:]]
+
+
+def test_two_runs_cannot_share_an_out(stages: Stages) -> None:
+    with locked(stages.folder / "out"):
+        code, _, err = stages.run(*ASK)
+    assert code == 2
+    assert f"process {os.getpid()}" in err
+    assert stages.run(*ASK)[0] == 0
+
+
+def test_an_orphan_of_a_killed_run_still_holds_the_out(stages: Stages) -> None:
+    process = stages.start(*ASK, FAKE_HANG="pretraining")
+    pid_file = stages.folder / "calls.pid"
+    wait_for(pid_file)
+    process.kill()
+    process.wait(timeout=20)
+    orphan = int(pid_file.read_text())
+    try:
+        assert stages.run(*ASK)[0] == 2
+    finally:
+        os.kill(orphan, signal.SIGKILL)
+        process.communicate(timeout=20)
+    deadline = time.monotonic() + 10
+    while (code := stages.run(*ASK)[0]) == 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert code == 0
+
+
+def test_a_bad_record_is_named_and_its_job_done_again(stages: Stages) -> None:
+    stages.run(*ASK)
+    (path,) = (stages.folder / "out" / "records").glob("resnet50d_mixup_detection*")
+    path.write_text("{ torn")
+    code, _, err = stages.run(*ASK)
+    assert code == 0
+    assert str(path) in err
+    assert len(stages.calls) == 7
+    assert stages.run(*ASK)[2] == ""
+
+
+def test_a_lost_record_of_a_pretraining_comes_back_from_its_card(stages: Stages) -> None:
+    stages.run(*ASK)
+    (path,) = (stages.folder / "out" / "records").glob("*_classification_*")
+    path.unlink()
+    assert stages.run(*ASK)[0] == 0
+    assert len(stages.calls) == 6
+    assert path.exists()
+    assert row(stages, "resnet50d_mixup")["metrics"]["top1"]["mean"] == 50  # the fake card's

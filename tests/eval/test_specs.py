@@ -1,0 +1,120 @@
+"""SPEC: what each form means, and what is said to someone who mistypes one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from backbones.catalog import UnknownNameError
+from classification.recipes import RECIPES
+from eval.specs import parse_spec, parse_specs
+
+
+def test_a_trained_backbone_is_an_architecture_and_a_recipe() -> None:
+    (spec,) = parse_spec("resnet50d_mixup_distill")
+    assert (spec.kind, spec.architecture, spec.recipe) == (
+        "trained",
+        "resnet50d",
+        "mixup_distill",
+    )
+    assert spec.tricks[-1] == "distillation"
+    assert spec.control.name == "scratch:resnet50d"
+
+
+@pytest.mark.parametrize(
+    ("text", "control"),
+    [
+        ("scratch:resnet18b", "scratch:resnet18b"),
+        ("scratch:timm:resnet50.a1_in1k", "scratch:timm:resnet50.a1_in1k"),
+        ("timm:resnet50.a1_in1k", "scratch:timm:resnet50.a1_in1k"),
+        ("torchvision:resnet50@IMAGENET1K_V2", "scratch:torchvision:resnet50"),
+    ],
+)
+def test_the_control_is_the_same_architecture_from_random_weights(text: str, control: str) -> None:
+    (spec,) = parse_spec(text)
+    assert spec.name == text
+    assert spec.control.name == control
+    assert spec.control.is_control
+    assert spec.control.architecture == spec.architecture
+
+
+def test_a_weights_file_is_found_from_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "weights.pth").write_bytes(b"w")
+    monkeypatch.chdir(tmp_path)
+    (spec,) = parse_spec("timm:tf_efficientnet_lite0@weights.pth")
+    assert spec.file == tmp_path / "weights.pth"
+    assert spec.architecture == "timm:tf_efficientnet_lite0"
+    assert spec.control.name == "scratch:timm:tf_efficientnet_lite0"
+
+
+def test_a_missing_weights_file_is_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"no file at {tmp_path}/none.pth"):
+        parse_spec(f"timm:resnet50@{tmp_path}/none.pth")
+
+
+def test_wildcards_stand_for_every_recipe_or_architecture_in_order() -> None:
+    assert [spec.name for spec in parse_spec("resnet50d_*")] == [
+        f"resnet50d_{recipe}" for recipe in RECIPES
+    ]
+    assert [spec.name for spec in parse_spec("scratch:resnet*d")] == [
+        f"scratch:resnet{depth}d" for depth in (18, 34, 50, 101, 152)
+    ]
+
+
+def test_a_backbone_named_twice_counts_once() -> None:
+    specs = parse_specs(["resnet50d_mixup", "resnet50d_mix*", "resnet50d_mixup"])
+    assert [spec.name for spec in specs] == ["resnet50d_mixup", "resnet50d_mixup_distill"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("resnet50d_mixp", "mixup"),
+        ("resnt50d_mixup", "resnet50d"),
+        ("resnet50d", "resnet50d_<recipe>"),
+        ("scratch:resnet50", "resnet50d"),
+        ("scratch:resnet50d_mixup", "resnet50d"),
+        ("tim:resnet50", "timm:"),
+        ("timm:", "timm:<model>"),
+        ("resnet51d_*", "resnet50d_"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(text: str, said: str) -> None:
+    with pytest.raises(UnknownNameError) as error:
+        parse_spec(text)
+    assert said in str(error.value)
+
+
+def test_an_artifact_brings_its_architecture_and_tricks(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    card = {
+        "schema": 1,
+        "architecture": "resnet34c",
+        "arguments": {"width": 0.25},
+        "weights": "trained",
+        "recipe": {"tricks": {"mixup": {"alpha": 0.2}}},
+        "preprocessing": {"mean": [1, 2, 3], "std": [1, 1, 1]},
+        "features": {"channels": [1, 2, 3, 4], "strides": [4, 8, 16, 32]},
+        "sha256": "0" * 64,
+    }
+    (folder / "card.json").write_text(json.dumps(card))
+    (spec,) = parse_spec(str(folder))
+    assert (spec.kind, spec.file, spec.tricks) == ("artifact", folder, ("mixup",))
+    assert spec.control.name == "scratch:resnet34c"
+
+
+@pytest.mark.parametrize("text", ["./nowhere", "some/where", ""])
+def test_no_artifact_there_is_said(text: str) -> None:
+    with pytest.raises(ValueError, match=r"no artifact|empty"):
+        parse_spec(text)
+
+
+def test_a_broken_card_is_named(tmp_path: Path) -> None:
+    (tmp_path / "card.json").write_text("{")
+    with pytest.raises(ValueError, match=r"card\.json"):
+        parse_spec(str(tmp_path))

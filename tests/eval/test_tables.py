@@ -1,0 +1,259 @@
+"""Tables against values computed by hand; what is missing stays missing, what is odd is said."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from eval.notes import make_notes
+from eval.records import Record
+from eval.summary import RowName, Table, make_table
+from eval.tables import cells, duration, to_csv, to_json, to_markdown, write_tables
+
+Make = Callable[..., Record]
+TRAINED, CONTROL = "resnet50d_mixup", "scratch:resnet50d"
+T2 = 4.302652729696142  # Student's t, 0.975, two degrees of freedom: 4.303 in printed tables
+ROWS = (
+    RowName(backbone=TRAINED, control=CONTROL, tricks=("warmup", "mixup")),
+    RowName(backbone=CONTROL, control=None),
+)
+
+
+def table_of(
+    records: Sequence[Record], seeds: Sequence[int] = (0, 1, 2), rows: Sequence[RowName] = ROWS
+) -> Table:
+    return make_table(
+        records,
+        benchmark="mini",
+        rows=rows,
+        seeds=seeds,
+        tasks=("detection", "segmentation"),
+    )
+
+
+@pytest.fixture
+def three_seeds(make_record: Make) -> list[Record]:
+    """mAP 30, 32, 34 against 20, 21, 19: differences 10, 11, 15."""
+    cost = {"seconds": 60.0, "backbone_parameters": 1.6e6, "backbone_gmacs": 0.28}
+    records = []
+    for seed, (trained, control) in enumerate([(30.0, 20.0), (32.0, 21.0), (34.0, 19.0)]):
+        for name, value in ((TRAINED, trained), (CONTROL, control)):
+            for task, metrics in (
+                ("detection", {"mAP": value, "AP75": value / 2}),
+                ("segmentation", {"mIoU": 50.0, "aAcc": 75.0}),
+            ):
+                records.append(make_record(name, task, seed, metrics, cost=cost))
+        records.append(
+            make_record(TRAINED, "classification", seed, {"top1": 60.0}, cost={"seconds": 100.0})
+        )
+    return records
+
+
+def test_the_numbers_are_those_computed_by_hand(three_seeds: list[Record]) -> None:
+    content = to_json(table_of(three_seeds))
+    assert content["benchmark"] == "mini"
+    assert content["baseline"] == CONTROL
+    trained, control = content["rows"]
+    score = trained["metrics"]["mAP"]
+    assert (score["mean"], score["std"], score["n"], score["delta"]) == (32.0, 2.0, 3, 12.0)
+    half, delta_half = T2 * 2 / 3**0.5, T2 * 7**0.5 / 3**0.5
+    assert score["ci95"] == pytest.approx([32 - half, 32 + half])
+    assert score["delta_ci95"] == pytest.approx([12 - delta_half, 12 + delta_half])
+    assert trained["metrics"]["mIoU"]["delta"] == 0
+    assert trained["metrics"]["AP75"]["mean"] == 16
+    assert trained["metrics"]["top1"]["mean"] == 60
+    assert trained["metrics"]["top1"]["delta"] is None
+    assert trained["tricks"] == ["warmup", "mixup"]
+    assert trained["control"] == CONTROL
+    assert trained["cost"]["seconds"] == 220  # 100 + 60 + 60, each seed
+    assert trained["cost"]["parameters"] == 1.6e6
+    assert control["metrics"]["top1"] is None
+    assert control["metrics"]["mAP"]["delta"] is None
+    assert control["cost"]["seconds"] == 120
+
+
+def test_a_person_reads_the_same(three_seeds: list[Record]) -> None:
+    header, rows = cells(table_of(three_seeds))
+    assert dict(zip(header, rows[0], strict=True)) == {
+        "backbone": TRAINED,
+        "top-1": "60.0 ± 0.0",
+        "mAP": "32.0 ± 5.0",
+        "Δ mAP": "+12.0 ± 6.6",
+        "mIoU": "50.0 ± 0.0",
+        "Δ mIoU": "+0.0 ± 0.0",
+        "aAcc": "75.0 ± 0.0",
+        "Δ aAcc": "+0.0 ± 0.0",
+        "params": "1.60M",
+        "GMACs": "0.28",
+        "time": "3m40s",
+    }
+    assert rows[1][:4] == [CONTROL, "–", "20.0 ± 2.5", "–"]
+
+
+def test_each_row_is_compared_with_its_own_architecture(make_record: Make) -> None:
+    names = [
+        ("resnet50d_mixup", "scratch:resnet50d", 30.0),
+        ("resnet18b_mixup", "scratch:resnet18b", 25.0),
+        ("scratch:resnet50d", None, 20.0),
+        ("scratch:resnet18b", None, 24.0),
+    ]
+    records = [make_record(name, metrics={"mAP": value}) for name, _, value in names]
+    rows = [RowName(backbone=name, control=control) for name, control, _ in names]
+    content = to_json(table_of(records, seeds=(0,), rows=rows))
+    assert content["baseline"] is None
+    deltas = {row["backbone"]: row["metrics"]["mAP"]["delta"] for row in content["rows"]}
+    assert deltas == {
+        "resnet50d_mixup": 10,
+        "resnet18b_mixup": 1,
+        "scratch:resnet50d": None,
+        "scratch:resnet18b": None,
+    }
+
+
+def test_missing_is_null_and_never_zero(make_record: Make) -> None:
+    table = table_of([make_record(TRAINED, metrics={"mAP": None})], seeds=(0,))
+    content = to_json(table)
+    for row in content["rows"]:
+        assert set(row["metrics"].values()) == {None}
+        assert set(row["cost"].values()) == {None}
+    for row in csv.DictReader(io.StringIO(to_csv(table))):
+        assert {value for key, value in row.items() if key not in ("backbone", "control")} <= {
+            "",
+            "warmup mixup",
+        }
+    assert all(set(line[1:]) == {"–"} for line in cells(table)[1])
+
+
+def test_a_mean_over_fewer_seeds_says_so_and_why(
+    three_seeds: list[Record], make_record: Make
+) -> None:
+    records = [
+        make_record(
+            r.backbone, r.task, r.seed, status="failed", message="error: no memory", metrics={}
+        )
+        if (r.backbone, r.task, r.seed) == (TRAINED, "detection", 2)
+        else r
+        for r in three_seeds
+    ]
+    table = table_of(records)
+    header, rows = cells(table)
+    line = dict(zip(header, rows[0], strict=True))
+    assert line["mAP"].startswith("31.0 ± ")
+    assert line["mAP"].endswith("(2 of 3 seeds, 1 failed)")
+    assert line["Δ mAP"].startswith("+10.5 ± ")
+    assert line["Δ mAP"].endswith("(2 of 3 seeds)")
+    assert line["time"] == "3m40s"  # of the whole chains
+    problem = to_json(table)["rows"][0]["problems"][0]
+    assert problem == {
+        "task": "detection",
+        "seed": 2,
+        "status": "failed",
+        "message": "error: no memory",
+    }
+    assert "detection, seed 2: failed: no memory" in to_csv(table)
+    assert "detection, seed 2: failed: no memory" in "\n".join(make_notes(table, records))
+
+
+@pytest.mark.parametrize("status", ["failed", "diverged"])
+def test_a_cell_without_any_number_names_its_end(make_record: Make, status: str) -> None:
+    record = make_record(TRAINED, status=status, message="why", metrics={})
+    header, rows = cells(table_of([record], seeds=(0,)))
+    line = dict(zip(header, rows[0], strict=True))
+    assert (line["mAP"], line["Δ mAP"], line["mIoU"]) == (status, "–", "–")
+
+
+def test_seeds_that_were_not_asked_for_do_not_count(three_seeds: list[Record]) -> None:
+    content = to_json(table_of(three_seeds, seeds=(1,)))
+    score = content["rows"][0]["metrics"]["mAP"]
+    assert (score["mean"], score["n"], score["delta"], score["ci95"]) == (32.0, 1, 11.0, None)
+
+
+def test_columns_of_a_task_that_was_not_asked_for_are_left_out(three_seeds: list[Record]) -> None:
+    table = make_table(three_seeds, benchmark="mini", rows=ROWS, seeds=(0,), tasks=("detection",))
+    header, _ = cells(table)
+    assert header == ["backbone", "top-1", "mAP", "Δ mAP", "params", "GMACs", "time"]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r\n=1"])
+def test_no_csv_cell_can_start_a_formula(make_record: Make, name: str) -> None:
+    row = RowName(backbone=name, control=name, tricks=(name,))
+    record = make_record(name, status="failed", message=name, metrics={})
+    (line,) = csv.DictReader(io.StringIO(to_csv(table_of([record], seeds=(0,), rows=[row]))))
+    for key in ("backbone", "control", "tricks"):
+        assert line[key] == f"'{name.strip()}"
+    assert not line["problems"].startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+def test_negative_differences_stay_numbers_in_csv(make_record: Make) -> None:
+    records = [make_record(TRAINED, metrics={"mAP": 10.0}), make_record(CONTROL)]
+    line = next(csv.DictReader(io.StringIO(to_csv(table_of(records, seeds=(0,))))))
+    assert float(line["mAP_delta"]) == -20
+
+
+def test_markdown_stays_one_table_whatever_the_names(make_record: Make) -> None:
+    name = "timm:x@a|b\n| <script> `rm` *c*"
+    row = RowName(backbone=name, control=None)
+    record = make_record(name, status="failed", message="a|b\nc | d", metrics={})
+    table = table_of([record], seeds=(0,), rows=[row])
+    text = to_markdown(table, make_notes(table, [record]))
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(lines) == 3
+    assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
+    assert "\\<script>" in text
+    assert "c \\| d" in text
+
+
+def test_the_notes_say_how_it_was_measured(make_record: Make) -> None:
+    environment = {
+        "cpu": "a processor",
+        "cpu_count": "2",
+        "accelerator": "none",
+        "torch": "2.14.1",
+        "command": "trickle run --backbone resnet50d_mixup",
+        "finished": "2026-11-22T03:00:00.000+00:00",
+    }
+    protocol = {
+        "detector": "Faster R-CNN",
+        "metric": "VOC AP at IoU 0.5, voc07_11point",
+        "budget": {"image_size": [128, 96], "iterations": 300, "norm_eval": False},
+        "data": "0123456789abcdef",
+    }
+    records = [
+        make_record(name, seed=seed, environment=environment, protocol=protocol)
+        for name in (TRAINED, CONTROL)
+        for seed in (0, 1)
+    ]
+    text = "\n".join(make_notes(table_of(records, seeds=(0, 1)), records))
+    for said in (
+        "Seeds 0, 1",
+        "Faster R-CNN; VOC AP at IoU 0.5, voc07_11point; image size 128x96; 300 iterations",
+        "norm_eval false",
+        "data 0123456789ab",
+        "a processor, 2 CPUs",
+        "torch 2.14.1",
+        "2026-11-22",
+        "`trickle run --backbone resnet50d_mixup`",
+    ):
+        assert said in text
+    assert text.count("Detection") == 1
+
+
+def test_three_files_are_written(three_seeds: list[Record], tmp_path: Path) -> None:
+    table = table_of(three_seeds)
+    paths = write_tables(tmp_path / "out", table, ["a note"])
+    assert [path.name for path in paths] == ["table.md", "table.csv", "table.json"]
+    assert paths[0].read_text() == to_markdown(table, ["a note"])
+    assert paths[1].read_text() == to_csv(table)
+    assert json.loads(paths[2].read_text()) == to_json(table)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0s"), (59.6, "1m00s"), (72, "1m12s"), (3700, "1h02m")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
