@@ -140,12 +140,10 @@ def check_timm_model(name: str) -> None:
         hint = f"the nearest are {', '.join(close)}" if close else "see timm.list_models()"
         raise UnknownNameError(f"timm {timm.__version__} has no model {name!r}: {hint}")
     architecture, _, tag = name.partition(".")
-    if tag and tag not in timm.list_pretrained_tags(architecture):
-        close = nearest(name, timm.list_pretrained(f"{architecture}.*"))
-        raise UnknownNameError(
-            f"timm {timm.__version__} has no weights {name!r}: the nearest are "
-            f"{', '.join(close) or 'none'}"
-        )
+    if tag and name not in (published := timm.list_pretrained(f"{architecture}.*")):
+        close = nearest(name, published)
+        hint = f"the nearest are {', '.join(close)}" if close else "none of this model are"
+        raise UnknownNameError(f"timm {timm.__version__} has no weights {name!r}: {hint}")
 
 
 def _create(name: str, **arguments: Any) -> Any:

@@ -21,7 +21,7 @@ class Difficulty(BaseModel):
 
     hue_jitter: Fraction
     """Standard deviation of an object's hue around its class's palette, in turns of the wheel."""
-    colour_jitter: Fraction
+    color_jitter: Fraction
     """Standard deviation of saturation and value around the palette, both in 0..1."""
     clutter: FractionRange
     """Clutter shapes behind the objects, per 1,000 pixels of image: [fewest, most]."""
@@ -32,7 +32,7 @@ class Difficulty(BaseModel):
     exposure: FractionRange
     """Depth of the image-wide changes of brightness, contrast and cast: [least, most]."""
     texture_contrast: FractionRange
-    """How far a texture's two colours are from their mean: 1 keeps the palette's contrast."""
+    """How far a texture's two colors are from their mean: 1 keeps the palette's contrast."""
     mismatch: Fraction
     """Chance that a clutter shape wears a class's palette or texture (never both of one class)."""
     blur: FractionRange

@@ -1,4 +1,4 @@
-"""The paper's training augmentation (He et al. 2019, section 2.1), pure functions of a generator."""
+"""The paper's training augmentation (He et al. 2019, section 2.1) as pure functions."""
 
 from __future__ import annotations
 

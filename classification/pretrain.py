@@ -157,7 +157,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def pretrain_with_teachers(name: str, prepared: PreparedBenchmark, *, seed: int, out: Path) -> Path:
-    """The artifact of a backbone under OUT/artifacts, made with its teacher's if it is not there."""
+    """The artifact of a backbone under OUT/artifacts; what is missing is trained, teacher first."""
     identity = trained_identity(name, prepared.benchmark, prepared.digests, seed)
     artifact = out / "artifacts" / artifact_name(name, identity)
     if artifact.is_dir():

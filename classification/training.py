@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from mmengine.hooks import Hook
@@ -152,4 +152,4 @@ def example_images(
 def exported(classifier: Classifier) -> tuple[Backbone, dict[str, torch.Tensor]]:
     """The backbone as it is exported, and the head's tensors."""
     backbone = classifier.backbone.to(memory_format=torch.contiguous_format).eval()
-    return cast(Backbone, backbone), dict(classifier.head.state_dict())
+    return backbone, dict(classifier.head.state_dict())

@@ -49,9 +49,12 @@ def detector_config(artifact: str | Path, card: Card, budget: DetectionBudget) -
         fc_out_channels=budget.head_channels,
         num_classes=len(budget.classes),
     )
-    model.train_cfg.rpn_proposal.max_per_img = budget.rpn_proposals
+    # Upstream's shares: the NMS of 1000 proposals looks at 2000 in training and 1000 in testing.
+    model.train_cfg.rpn_proposal.update(
+        nms_pre=2 * budget.rpn_proposals, max_per_img=budget.rpn_proposals
+    )
+    model.test_cfg.rpn.update(nms_pre=budget.rpn_proposals, max_per_img=budget.rpn_proposals)
     model.train_cfg.rcnn.sampler.num = budget.rois_per_image
-    model.test_cfg.rpn.max_per_img = budget.rpn_proposals
     return prefix_types(model, "mmdet")
 
 

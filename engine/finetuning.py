@@ -25,7 +25,7 @@ def finetuning_arguments(description: str | None, argv: list[str] | None) -> arg
 
 
 def prepare_openmmlab() -> str:
-    """mmcv's operators, known noise off, our backbone registered: before mmdet or mmseg is imported.
+    """mmcv's operators, known noise off, our backbone: before mmdet or mmseg is imported.
 
     Returns whose operators are in use: "mmcv" or "torchvision".
     """

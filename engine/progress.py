@@ -1,4 +1,4 @@
-"""What a person sees of a training: a bar on a terminal, a few lines elsewhere, both with an ETA."""
+"""What a person sees of a training: a bar on a terminal, a few lines elsewhere; both with ETA."""
 
 from __future__ import annotations
 

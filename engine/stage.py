@@ -43,6 +43,9 @@ def run_stage(main: Callable[[list[str] | None], None], argv: list[str] | None =
 
     Anything else is a defect and keeps its traceback.
     """
+    # Threads that spin while they wait make each other ten times slower on busy cores. Read by
+    # OpenMP when torch is imported, which no module above this line does.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         main(argv)
     except _USER_ERRORS as error:

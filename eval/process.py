@@ -64,7 +64,8 @@ def one_line(message: str) -> str:
 
 
 def run_process(command: Sequence[str], *, log: Path, lock: int | None = None) -> Ended:
-    """Runs a command to its end. What it says on standard error is shown and goes to `log`.
+    """Runs a command to its end. What it says on standard error is shown and goes to `log`; what
+    it says on standard output goes there only.
 
     On a terminal it has a terminal there too, so that it draws its progress. lock: a descriptor
     that it inherits. On Ctrl-C, or any other exception here, it and all its children are ended
@@ -74,12 +75,14 @@ def run_process(command: Sequence[str], *, log: Path, lock: int | None = None) -
     started = time.monotonic()
     reading, writing = _terminal() if sys.stderr.isatty() else os.pipe()
     log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "w", encoding="utf-8") as file:
+    log.unlink(missing_ok=True)
+    with open(log, "a", encoding="utf-8") as file:  # appends: the process writes to it too
         tee = _Tee(reading, file)
         try:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
+                stdout=file,
                 stderr=writing,
                 env=_environment(),
                 # A session of its own: Ctrl-C reaches us alone, and we end the whole group.

@@ -157,7 +157,8 @@ def _score_cell(row: Row, metric: str, seeds: int) -> str:
 def _delta_cell(score: Score | None, seeds: int) -> str:
     if score is None or score.delta is None:
         return MISSING
-    text = f"{score.delta.mean:+.1f}{_half_width(score.delta)}"
+    mean = round(score.delta.mean, 1) + 0.0  # no "-0.0"
+    text = f"{mean:+.1f}{_half_width(score.delta)}"
     return text if score.delta.n >= seeds else f"{text} ({score.delta.n} of {seeds} seeds)"
 
 

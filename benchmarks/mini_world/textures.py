@@ -1,4 +1,4 @@
-"""Surfaces of objects: which of a palette's three colours shows where.
+"""Surfaces of objects: which of a palette's three colors shows where.
 
 Every function takes object coordinates u, v in about -1..1, the object's own grain (noise in 0..1
 fixed to it), the sharpness that its size in pixels allows, and its generator. It returns (H, W) in
@@ -49,7 +49,7 @@ def checks(u: Plane, v: Plane, grain: Plane, sharpness: float, rng: np.random.Ge
 def dotted_cap(
     u: Plane, v: Plane, grain: Plane, sharpness: float, rng: np.random.Generator
 ) -> Plane:
-    """Toadstool: round spots on the cap, the stem in the trim's colour."""
+    """Toadstool: round spots on the cap, the stem in the trim's color."""
     spots = _spots(u, v, sharpness, rng, count=rng.uniform(1.8, 3.2), radius=(0.18, 0.36))
     stem = clip01((v - CAP_EDGE - 0.04) * np.float32(8 * sharpness))
     return np.where(stem > 0.5, np.float32(2) - 0.6 * clip01(grain * 2 - 1), spots)
@@ -111,7 +111,7 @@ def chips(u: Plane, v: Plane, grain: Plane, sharpness: float, rng: np.random.Gen
 
 
 def plain(u: Plane, v: Plane, grain: Plane, sharpness: float, rng: np.random.Generator) -> Plane:
-    """Clutter: one colour that drifts into another."""
+    """Clutter: one color that drifts into another."""
     angle = rng.uniform(0, 6.28)
     drift = u * np.float32(np.cos(angle)) + v * np.float32(np.sin(angle))
     return clip01(np.float32(rng.uniform(0, 1)) + np.float32(rng.uniform(0, 0.6)) * drift)

@@ -69,7 +69,7 @@ def test_b_is_torchvisions(depth: int, perturb: Perturb) -> None:
     assert_same_features(ours, theirs, (64, 72))
 
 
-@pytest.mark.parametrize("name", ["resnet18d", "resnet34d", "resnet50d", "resnet50c"])
+@pytest.mark.parametrize("name", ["resnet18d", "resnet50d", "resnet50c"])
 def test_c_and_d_are_timms(name: str, perturb: Perturb) -> None:
     theirs = perturb(timm.create_model(name))
     ours = ResNet(*parse_architecture(name))
@@ -130,9 +130,7 @@ def test_dilated_b_is_torchvisions(output_stride: int, perturb: Perturb) -> None
     assert_same_features(ours, theirs, (64, 64))
 
 
-@pytest.mark.parametrize(
-    ("name", "output_stride"), [("resnet18", 16), ("resnet18", 8), ("resnet50", 8)]
-)
+@pytest.mark.parametrize(("name", "output_stride"), [("resnet18", 16), ("resnet18", 8)])
 def test_dilated_b_is_timms(name: str, output_stride: int, perturb: Perturb) -> None:
     theirs = perturb(timm.create_model(name, output_stride=output_stride))
     ours = ResNet(*parse_architecture(f"{name}b"), output_stride=output_stride)
@@ -167,22 +165,21 @@ def test_dilation_samples_the_same_function_more_densely(
     for level, (a, b, stride) in enumerate(zip(sparse, dense, (4, 8, 16, 32), strict=True)):
         step = max(1, stride // output_stride)
         assert dilated.features.strides[level] == stride // step
+        assert dilated.features.channels[level] == b.shape[1]
         torch.testing.assert_close(b[..., ::step, ::step], a, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("width", [1.0, 0.25])
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_feature_spec_is_what_comes_out(name: str, width: float) -> None:
-    # Deeper networks only repeat blocks: their dilated forms would take most of the time.
-    for output_stride in (32, 16, 8) if "18" in name or "50" in name else (32,):
-        model = on_meta(name, width=width, output_stride=output_stride).eval()
-        with torch.no_grad():
-            levels = model(torch.zeros(1, 3, 64, 96, device="meta"))
-        spec = model.features
-        assert [tuple(level.shape) for level in levels] == [
-            (1, c, 64 // s, 96 // s) for c, s in zip(spec.channels, spec.strides, strict=True)
-        ]
-        assert spec.strides == tuple(min(s, output_stride) for s in (4, 8, 16, 32))
+    model = on_meta(name, width=width).eval()
+    with torch.no_grad():
+        levels = model(torch.zeros(1, 3, 64, 96, device="meta"))
+    spec = model.features
+    assert [tuple(level.shape) for level in levels] == [
+        (1, c, 64 // s, 96 // s) for c, s in zip(spec.channels, spec.strides, strict=True)
+    ]
+    assert spec.strides == (4, 8, 16, 32)
 
 
 def test_quarter_width() -> None:

@@ -79,7 +79,9 @@ def stages(
 
 @pytest.fixture
 def benchmark_mini() -> Benchmark:
-    return load_benchmark("mini")
+    """mini, at the width that the fake stage reports."""
+    mini = load_benchmark("mini")
+    return mini.model_copy(update={"backbone": mini.backbone.model_copy(update={"width": 0.25})})
 
 
 @pytest.fixture

@@ -65,6 +65,16 @@ def test_a_silent_failure_still_has_a_message() -> None:
     assert "exit code 3" in Ended(returncode=3, seconds=0.0, tail=()).message
 
 
+def test_standard_output_goes_to_the_log_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = "import sys; print('seen', file=sys.stderr); print('kept')"
+    for _ in range(2):  # the log is that of the last attempt
+        run_process(python(code), log=tmp_path / "log")
+    assert sorted((tmp_path / "log").read_text().split()) == ["kept", "seen"]
+    assert capfd.readouterr() == ("", "seen\nseen\n")
+
+
 def test_a_progress_line_is_kept_as_it_stood_last(tmp_path: Path) -> None:
     code = "import sys; sys.stderr.write('\\r\\x1b[K 1/3\\r\\x1b[K 2/3\\r\\x1b[K 3/3\\nend\\n')"
     ended = run_process(python(code), log=tmp_path / "log")

@@ -173,6 +173,12 @@ def test_seeds_that_were_not_asked_for_do_not_count(three_seeds: list[Record]) -
     assert (score["mean"], score["n"], score["delta"], score["ci95"]) == (32.0, 1, 11.0, None)
 
 
+def test_a_difference_of_nothing_has_no_minus(make_record: Make) -> None:
+    records = [make_record(TRAINED, metrics={"mAP": 29.99}), make_record(CONTROL)]
+    header, rows = cells(table_of(records, seeds=(0,)))
+    assert dict(zip(header, rows[0], strict=True))["Δ mAP"] == "+0.0"
+
+
 def test_columns_of_a_task_that_was_not_asked_for_are_left_out(three_seeds: list[Record]) -> None:
     table = make_table(three_seeds, benchmark="mini", rows=ROWS, seeds=(0,), tasks=("detection",))
     header, _ = cells(table)

@@ -1,0 +1,28 @@
+"""From the picture to the photograph: exposure, cast, blur, noise."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.mini_world.arrays import Picture, within
+from benchmarks.world_spec import Difficulty
+
+
+def expose(
+    picture: Picture, difficulty: Difficulty, rng: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    """(H, W, 3) RGB uint8, one draw of exposure, contrast, color cast, blur and noise each."""
+    depth = within(rng, difficulty.exposure)
+    gain = np.exp(rng.uniform(-1.2, 0.8) * depth + rng.normal(0, 0.35 * depth, 3))
+    contrast = 1 + depth * rng.uniform(-1.0, 0.6)
+    gained = picture * gain.astype(np.float32)
+    middle = gained.mean(dtype=np.float32)
+    gained = middle + np.float32(contrast) * (gained - middle)
+    sigma = 1.5 * within(rng, difficulty.blur)
+    if sigma > 0.3:
+        gained = cv2.GaussianBlur(gained, (0, 0), sigma)
+    noise = rng.standard_normal(gained.shape, np.float32)
+    gained += np.float32(within(rng, difficulty.noise)) * noise
+    return (np.clip(gained, 0, 1) * 255 + 0.5).astype(np.uint8)
