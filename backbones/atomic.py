@@ -40,6 +40,14 @@ def write_bytes_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     _fsync_folder(path.parent)
 
 
+def replace_durably(temporary: Path, path: Path) -> None:
+    """Gives a file that another library has written its final name; both survive a power cut."""
+    with open(temporary, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    _fsync_folder(path.parent)
+
+
 def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
     """Writes `text` as UTF-8; otherwise as `write_bytes_atomic`."""
     write_bytes_atomic(path, text.encode("utf-8"))

@@ -184,7 +184,7 @@ def _classes_of(name: str, state: dict[str, Tensor]) -> dict[str, int]:
     if isinstance(classifier, (tuple, list)):
         classifier = classifier[0]
     weight = state.get(f"{classifier}.weight")
-    return {} if weight is None else {"num_classes": weight.shape[0]}
+    return {} if weight is None or not weight.ndim else {"num_classes": weight.shape[0]}
 
 
 def _copy_weights(full: nn.Module, body: nn.Module) -> None:

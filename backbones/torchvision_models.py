@@ -60,7 +60,8 @@ def import_torchvision(
         state = read_state_dict(weights)
     else:
         state = _download(name, weights)
-    classes = state["fc.weight"].shape[0] if "fc.weight" in state else 1000
+    weight = state.get("fc.weight")
+    classes = 1000 if weight is None or weight.ndim != 2 else weight.shape[0]
     model: nn.Module = torchvision.models.get_model(name, num_classes=classes)
     fitted, mapping = fit_state_dict(
         state, model.state_dict(), source=f"{weights or 'the weights'} for torchvision:{name}"
@@ -83,8 +84,9 @@ def _download(name: str, weights: str | None) -> dict[str, Any]:
         raise UnknownNameError(f"torchvision:{name} has no weights {choice!r}: {', '.join(close)}")
     entry = known[choice]
     try:
-        # torch.hub announces the download on stderr, whatever `progress` says.
-        with contextlib.redirect_stderr(io.StringIO()):
+        # torch.hub announces the download (on stdout or stderr, by version) whatever is asked.
+        quiet = io.StringIO()
+        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
             return entry.get_state_dict(progress=False, check_hash=True, weights_only=True)
     # URLError and a full disk are OSErrors, a wrong hash is a RuntimeError.
     except (OSError, RuntimeError) as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.cache import CACHE_VARIABLE, cache_folder, exclusive
 from benchmarks.errors import DataError
 from benchmarks.schema import Benchmark
+from benchmarks.seal import check_seal
 from benchmarks.validation import validate_stage
 
 
@@ -33,7 +34,7 @@ def ensure_ready(benchmark: Benchmark) -> PreparedBenchmark:
     folder = world_folder(benchmark)
     if not folder.is_dir():
         _render_once(benchmark, folder)
-    return _validated(_placed(benchmark, folder))
+    return _in_world(benchmark, folder)
 
 
 def find_ready(benchmark: Benchmark) -> PreparedBenchmark | None:
@@ -41,7 +42,7 @@ def find_ready(benchmark: Benchmark) -> PreparedBenchmark | None:
     if benchmark.world is None:
         return _validated(benchmark)
     folder = world_folder(benchmark)
-    return _validated(_placed(benchmark, folder)) if folder.is_dir() else None
+    return _in_world(benchmark, folder) if folder.is_dir() else None
 
 
 def world_folder(benchmark: Benchmark) -> Path:
@@ -68,12 +69,13 @@ def _render_once(benchmark: Benchmark, folder: Path) -> None:
         ) from error
 
 
-def _placed(benchmark: Benchmark, folder: Path) -> Benchmark:
+def _in_world(benchmark: Benchmark, folder: Path) -> PreparedBenchmark:
+    check_seal(folder)
     placed = {}
     for stage in benchmark.stages:
         budget = getattr(benchmark, stage)
         placed[stage] = budget.model_copy(update={"root": folder / budget.root})
-    return benchmark.model_copy(update=placed)
+    return _validated(benchmark.model_copy(update=placed))
 
 
 def _validated(benchmark: Benchmark) -> PreparedBenchmark:

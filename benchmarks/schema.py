@@ -83,6 +83,8 @@ class DetectionBudget(_Table):
     milestones: tuple[Milestone, ...] = (0.75,)
     """Fractions of `iterations` at which the learning rate falls to a tenth."""
     weight_decay: NonNegativeFloat = 1e-4
+    gradient_clip: PositiveFloat | None = None
+    """Largest L2 norm of the gradient; none by default, as in MMDetection's base configuration."""
     frozen_stages: Annotated[int, Field(ge=-1, le=4)] = 1
     norm_eval: bool = True
     anchor_scale: PositiveFloat = 8

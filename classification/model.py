@@ -53,6 +53,11 @@ class TrainedClassifier(BaseModel):
         self._teacher = [] if teacher is None else [teacher.eval().requires_grad_(False)]
         self.rng = np.random.default_rng(0)
 
+    def _apply(self, fn: Any, recurse: bool = True) -> TrainedClassifier:
+        for teacher in self._teacher:  # goes to the device that the student goes to
+            teacher._apply(fn, recurse)
+        return super()._apply(fn, recurse)
+
     def forward(self, images: Tensor, labels: Tensor, mode: str = "tensor") -> Any:
         if mode == "loss":
             return self.loss(images, labels)
@@ -77,14 +82,16 @@ class TrainedClassifier(BaseModel):
 
 
 class TopKAccuracy(BaseMetric):
-    """Share of validation images whose label is among the k highest logits, in percent."""
+    """Share of validation images whose label is among the k highest logits, in percent.
+
+    100 where there are no more than k classes.
+    """
 
     default_prefix = ""
 
     def __init__(self, num_classes: int, *, ks: Sequence[int] = (1, 5)) -> None:
         super().__init__()
-        self.num_classes = num_classes
-        self.ks = tuple(k for k in ks if k <= num_classes)
+        self.num_classes, self.ks = num_classes, tuple(ks)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Tensor]]) -> None:
         for sample in data_samples:

@@ -103,9 +103,9 @@ def _export(
     cost: dict[str, float],
 ) -> None:
     from backbones.artifact import save_artifact, verify_artifact
+    from backbones.cost import count_gmacs, count_parameters
     from backbones.preprocessing import IMAGENET_PAPER
     from classification.training import example_images, exported
-    from engine.cost import count_parameters, gmacs
 
     backbone, head = exported(classifier)
     save_artifact(
@@ -124,7 +124,7 @@ def _export(
             "cost": {
                 "seconds": cost["seconds"],
                 "parameters": count_parameters(backbone),
-                "gmacs": gmacs(backbone),
+                "gmacs": count_gmacs(backbone),
             },
         },
         head=head,

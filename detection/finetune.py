@@ -46,6 +46,7 @@ def main(argv: list[str] | None = None) -> None:
         optimizer=dict(
             type="SGD", lr=budget.learning_rate, momentum=0.9, weight_decay=budget.weight_decay
         ),
+        gradient_clip=budget.gradient_clip,
         schedule=parameter_schedule(budget),
         protocol=detection_protocol(prepared.benchmark, prepared.digests["detection"]),
         classes=budget.classes,

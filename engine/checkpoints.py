@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -19,18 +18,6 @@ def latest_checkpoint(work_dir: str | Path) -> Path | None:
         if (match := re.fullmatch(r"iter_(\d+)\.pth", path.name))
     }
     return found[max(found)] if found else None
-
-
-def rename_durably(temporary: Path, path: Path) -> None:
-    """Flushes a written file to disk, gives it its name, flushes the folder."""
-    with open(temporary, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _plain(value: Any) -> Any:

@@ -16,21 +16,22 @@ class Diverged(RuntimeError):
 class StopOnDivergence(Hook):
     """Raises Diverged within `interval` steps of the first loss that is not finite.
 
-    Of higher priority than checkpoints, so that none is written after the loss was lost.
+    It looks before each checkpoint too (and has the higher priority), so that none is written
+    after the loss was lost.
     """
 
     priority = "NORMAL"
 
-    def __init__(self, interval: int = 10) -> None:
-        self.interval = interval
+    def __init__(self, *, checkpoint_interval: int, interval: int = 10) -> None:
+        self.intervals = (interval, checkpoint_interval)
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        last = batch_idx + 1 == runner.max_iters
-        if (batch_idx + 1) % self.interval and not last:
+        done = batch_idx + 1
+        if all(done % interval for interval in self.intervals) and done != runner.max_iters:
             return
         loss = outputs["loss"]
         value = loss.item() if isinstance(loss, torch.Tensor) else float(loss)
         if not math.isfinite(value):
-            raise Diverged(f"the loss is {value} at step {batch_idx + 1} of {runner.max_iters}")
+            raise Diverged(f"the loss is {value} at step {done} of {runner.max_iters}")

@@ -67,6 +67,7 @@ def finetune(
     metric: Any,
     steps: int,
     optimizer: dict[str, Any],
+    gradient_clip: float | None = None,
     schedule: list[dict[str, Any]],
     protocol: dict[str, Any],
     classes: Sequence[str],
@@ -77,18 +78,20 @@ def finetune(
     metric: an mmengine metric that gives a value in percent or None per name, `per_class` (values
     of `main_metric`) and `n` (test images).
     """
-    from engine.cost import count_parameters, peak_memory_mb, stopwatch
+    from backbones.cost import count_parameters
+    from engine.cost import peak_memory_mb, stopwatch
     from engine.divergence import Diverged
     from engine.precision import optim_wrapper
     from engine.runner import build_runner
     from engine.stage import environment
 
+    clip = None if gradient_clip is None else {"max_norm": gradient_clip}
     runner = build_runner(
         label=label,
         model=model,
         loader=training,
         steps=steps,
-        optim_wrapper=optim_wrapper(optimizer),
+        optim_wrapper=optim_wrapper(optimizer, clip_grad=clip),
         param_scheduler=schedule,
         val_loader=test,
         val_metric=metric,

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 
-_PLAIN_LINES = 5
+_PLAIN_LINES = 10
 
 
 def duration(seconds: float) -> str:
-    """75 -> '1m15s'; 3700 -> '1h02m'."""
+    """75 -> '1m15s'; 3700 -> '1h01m'."""
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     if hours:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from engine.checkpoints import PlainCheckpoint, latest_checkpoint, rename_durably
+from backbones.atomic import replace_durably
+from engine.checkpoints import PlainCheckpoint, latest_checkpoint
 from engine.divergence import StopOnDivergence
 from engine.progress import Progress
 from engine.randomness import EpochStream, StepRandomness
@@ -32,10 +35,14 @@ class QuietRunner(Runner):
                 handler.setLevel(logging.ERROR)
         return logger
 
+    def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        with redirect_stdout(io.StringIO()):  # mmengine prints what it logs as well
+            return super().load_checkpoint(*args, **kwargs)
+
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
         with tempfile.TemporaryDirectory(prefix=".saving-", dir=out_dir) as temporary:
             super().save_checkpoint(temporary, filename, *args, **kwargs)
-            rename_durably(Path(temporary) / filename, Path(out_dir) / filename)
+            replace_durably(Path(temporary) / filename, Path(out_dir) / filename)
 
 
 class StepLoop(IterBasedTrainLoop):
@@ -112,9 +119,12 @@ def build_runner(
     work_dir: logs, TensorBoard events and checkpoints; a checkpoint found there is resumed.
     ema_decay: keeps and validates an exponential moving average of the weights.
     val_interval, checkpoint_interval: in steps; by default at the end, and every tenth.
+    optim_wrapper: as `engine.precision.optim_wrapper` makes it.
     """
     resumed = latest_checkpoint(work_dir)
     every = checkpoint_interval or max(1, steps // 10)
+    # Gradients are not saved: a checkpoint follows a whole step, not one of its micro-steps.
+    every += -every % optim_wrapper["accumulative_counts"]
     default_hooks = dict(
         logger=LoggerHook(interval=max(1, min(50, steps // 10)), log_metric_by_epoch=False),
         checkpoint=CheckpointHook(
@@ -122,7 +132,12 @@ def build_runner(
         ),
         sampler_seed=None,  # EpochStream knows its epoch
     )
-    ours: list[Hook] = [StepRandomness(seed), StopOnDivergence(), PlainCheckpoint(), *hooks]
+    ours: list[Hook] = [
+        StepRandomness(seed),
+        StopOnDivergence(checkpoint_interval=every),
+        PlainCheckpoint(),
+        *hooks,
+    ]
     if ema_decay is not None:
         ours.append(EMAHook(momentum=1 - ema_decay))
     ours.append(Progress(label))

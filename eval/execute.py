@@ -1,15 +1,18 @@
-"""The local executor: one job after the other, each a process; a crash costs one cell."""
+"""The local executor: each job a process, as many at once as pay; a crash costs one cell."""
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 from backbones.card import ArtifactError, read_card
 from eval.jobs import Job
 from eval.layout import Layout
 from eval.plan import Plan
-from eval.process import one_line, run_process
+from eval.process import Stop, one_line, run_process
 from eval.recording import record_of_card, record_of_failure, record_of_result
 from eval.records import Record, Records, write_record
 
@@ -49,21 +52,30 @@ class LocalExecutor:
     """Runs a plan on this machine.
 
     command: what the user typed, for the records. lock: a descriptor that the jobs inherit.
+    slots: how many jobs run at once, the processor's cores shared among them.
     """
 
     def __init__(
-        self, layout: Layout, watcher: Watcher, *, command: str, lock: int | None = None
+        self,
+        layout: Layout,
+        watcher: Watcher,
+        *,
+        command: str,
+        lock: int | None = None,
+        slots: int | None = None,
     ) -> None:
         self.layout = layout
         self.watcher = watcher
         self.command = command
         self.lock = lock
+        self.slots = default_slots() if slots is None else slots
+        self.stop = Stop()
 
     def execute(self, plan: Plan) -> Outcome:
-        """Runs what is to do, in the plan's order, and writes a record for each cell.
+        """Runs what is to do, in the plan's order as far as `slots` allow; each cell gets a record.
 
         A job whose predecessor failed or diverged is not begun, and ends as that one did. Raises
-        KeyboardInterrupt once the running process is gone; what was finished before it stays.
+        KeyboardInterrupt once the running processes are gone; what was finished before it stays.
         """
         outcome = Outcome()
         reasons: dict[str, _Report] = {
@@ -71,23 +83,53 @@ class LocalExecutor:
             for job in plan.jobs
             if job.state == "diverged"
         }
-        for number, job in enumerate(plan.todo, start=1):
-            position = (job, number, len(plan.todo))
-            blocker = next((reasons[need] for need in job.needs if need in reasons), None)
-            if blocker is None:
-                self.watcher.started(*position)
-                report = self.run(job)
-            else:
-                report = blocker
-                self.skip(job, blocker)
+        waiting = [(job, number, len(plan.todo)) for number, job in enumerate(plan.todo, start=1)]
+        running: dict[Future[_Report], tuple[Job, int, int]] = {}
+
+        def ended(position: tuple[Job, int, int], report: _Report, *, began: bool) -> None:
+            job = position[0]
             outcome.ends[job.id] = report.end
             if report.end != "ok":
-                reason = report.summary if blocker else f"{_what(job)}: {report.summary}"
+                reason = f"{_what(job)}: {report.summary}" if began else report.summary
                 reasons[job.id] = _Report(end=report.end, summary=reason)
             self.watcher.ended(
                 *position, end=report.end, summary=report.summary, seconds=report.seconds
             )
+
+        pool = ThreadPoolExecutor(max_workers=self.slots)
+        try:
+            while waiting or running:
+                unfinished = {job.id for job, *_ in [*waiting, *running.values()]}
+                for position in list(waiting):
+                    job = position[0]
+                    blocker = next((reasons[need] for need in job.needs if need in reasons), None)
+                    if blocker is not None:
+                        waiting.remove(position)
+                        self.skip(job, blocker)
+                        ended(position, blocker, began=False)
+                        break  # which may block others
+                    if len(running) < self.slots and not unfinished.intersection(job.needs):
+                        waiting.remove(position)
+                        self.watcher.started(*position)
+                        running[pool.submit(self.run, job)] = position
+                else:
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        ended(running.pop(future), future.result(), began=True)
+        except BaseException:
+            self._end_running(pool)
+            raise
+        pool.shutdown()
         return outcome
+
+    def _end_running(self, pool: ThreadPoolExecutor) -> None:
+        """Ends the running processes; at once when asked a second time."""
+        self.stop.asked.set()
+        try:
+            pool.shutdown()
+        except KeyboardInterrupt:
+            self.stop.at_once.set()
+            pool.shutdown()
 
     def run(self, job: Job) -> _Report:
         """Runs one job's process and writes its record."""
@@ -95,7 +137,14 @@ class LocalExecutor:
             job.work.mkdir(parents=True, exist_ok=True)
             job.result.unlink(missing_ok=True)  # of an earlier attempt
         try:
-            ended = run_process(job.command, log=self.layout.logs / f"{job.id}.log", lock=self.lock)
+            ended = run_process(
+                job.command,
+                log=self.layout.logs / f"{job.id}.log",
+                stop=self.stop,
+                lock=self.lock,
+                threads=max(1, (os.cpu_count() or 1) // self.slots),
+                alone=self.slots == 1,
+            )
         except OSError as error:
             return self.fail(job, f"could not be started: {error}", None)
         if ended.returncode != 0:
@@ -132,6 +181,14 @@ class LocalExecutor:
                 record = record_of_card(job, command=self.command)
                 if records.final(job.key) is None and record is not None:
                     write_record(self.layout.records, record)
+
+
+def default_slots() -> int:
+    """One job at a time on a GPU. On a processor, small networks on one core each get more done
+    than one network on all of them; four, so that memory does not run out on large machines."""
+    if Path("/dev/nvidia0").exists():
+        return 1
+    return min(4, os.cpu_count() or 1)
 
 
 MAIN_METRICS = {

@@ -21,6 +21,7 @@ from typing import TextIO
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+_POLL_SECONDS = 0.1
 _TAIL_LINES = 60
 _GRACE_SECONDS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0))
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -63,17 +64,27 @@ def one_line(message: str) -> str:
     return chosen.removeprefix("error: ").strip()
 
 
-def run_process(command: Sequence[str], *, log: Path, lock: int | None = None) -> Ended:
+def run_process(
+    command: Sequence[str],
+    *,
+    log: Path,
+    stop: Stop | None = None,
+    lock: int | None = None,
+    threads: int | None = None,
+    alone: bool = True,
+) -> Ended:
     """Runs a command to its end. What it says on standard error is shown and goes to `log`; what
     it says on standard output goes there only.
 
-    On a terminal it has a terminal there too, so that it draws its progress. lock: a descriptor
-    that it inherits. On Ctrl-C, or any other exception here, it and all its children are ended
-    before the exception goes on: first by SIGINT, so that they can tidy up. Raises OSError where
-    the command cannot be started.
+    alone: no other process writes to our terminal meanwhile, so it gets one and draws its
+    progress there; else it writes plain lines. threads: of its arithmetic, unless OMP_NUM_THREADS
+    says otherwise. lock: a descriptor that it inherits. Once `stop` is asked, it and all its
+    children are ended, first by SIGINT so that they can tidy up, and Stopped is raised. Raises
+    OSError where the command cannot be started.
     """
+    stop = stop or Stop()
     started = time.monotonic()
-    reading, writing = _terminal() if sys.stderr.isatty() else os.pipe()
+    reading, writing = _terminal() if alone and sys.stderr.isatty() else os.pipe()
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
     with open(log, "a", encoding="utf-8") as file:  # appends: the process writes to it too
@@ -84,7 +95,7 @@ def run_process(command: Sequence[str], *, log: Path, lock: int | None = None) -
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=writing,
-                env=_environment(),
+                env=_environment(threads),
                 # A session of its own: Ctrl-C reaches us alone, and we end the whole group.
                 start_new_session=True,
                 pass_fds=() if lock is None else (lock,),
@@ -96,9 +107,9 @@ def run_process(command: Sequence[str], *, log: Path, lock: int | None = None) -
             os.close(writing)
         tee.start()
         try:
-            returncode = process.wait()
+            returncode = _wait(process, stop)
         except BaseException:
-            _stop(process)
+            _end(process, stop)
             raise
         finally:
             _signal_group(process, signal.SIGKILL)  # workers that it left behind
@@ -129,6 +140,18 @@ def _ending_signals() -> list[signal.Signals]:
     # nohup ignores SIGHUP on purpose.
     candidates = (signal.SIGTERM, signal.SIGHUP)
     return [number for number in candidates if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+class Stop:
+    """How the threads that wait for processes hear of Ctrl-C, which only the main thread does."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.at_once = threading.Event()
+
+
+class Stopped(Exception):
+    """The process was ended because `Stop` was asked."""
 
 
 class _Tee(threading.Thread):
@@ -178,18 +201,30 @@ def _terminal() -> tuple[int, int]:
     return reading, writing
 
 
-def _environment() -> dict[str, str]:
+def _environment(threads: int | None) -> dict[str, str]:
     """Ours, with the repository on the path: the packages need not be installed."""
     paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    if threads is not None:
+        environment.setdefault("OMP_NUM_THREADS", str(threads))
+    return environment
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    with suppress(KeyboardInterrupt):  # asked a second time: at once
-        for number, seconds in _GRACE_SECONDS:
-            _signal_group(process, number)
+def _wait(process: subprocess.Popen[bytes], stop: Stop) -> int:
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(_POLL_SECONDS)
+        if stop.asked.is_set():
+            raise Stopped
+
+
+def _end(process: subprocess.Popen[bytes], stop: Stop) -> None:
+    for number, seconds in _GRACE_SECONDS:
+        _signal_group(process, number)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not stop.at_once.is_set():
             with suppress(subprocess.TimeoutExpired):
-                process.wait(seconds)
+                process.wait(_POLL_SECONDS)
                 return
     _signal_group(process, signal.SIGKILL)
     process.wait()

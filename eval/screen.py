@@ -71,7 +71,7 @@ class Screen:
         lines = [
             f"{row.name.backbone}, {line}" for row in table.rows for line in problem_lines(row)
         ]
-        for line in lines:
+        for line in ["", *lines] if lines else []:
             self.say(line)
         self.say()
 

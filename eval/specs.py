@@ -66,7 +66,8 @@ def parse_specs(texts: Iterable[str]) -> list[Spec]:
     specs: dict[str, Spec] = {}
     for text in texts:
         for spec in parse_spec(text):
-            specs.setdefault(spec.name, spec)
+            if specs.setdefault(spec.name, spec) != spec:
+                raise ValueError(f"two files bear the name of {spec.name}; rename one of them")
     return list(specs.values())
 
 
@@ -109,7 +110,8 @@ def _prefixed(text: str, prefix: str, rest: str) -> list[Spec]:
         model, at, file = rest.partition("@")
         check_architecture(f"timm:{model}")
         path = _weights_file(text, file) if at else None
-        return [Spec(kind="timm", name=text, architecture=f"timm:{model}", file=path)]
+        name = f"timm:{model}@{path.name}" if path is not None else text
+        return [Spec(kind="timm", name=name, architecture=f"timm:{model}", file=path)]
     if prefix == "torchvision":
         model, at, weights = rest.partition("@")
         architecture = f"torchvision:{model}"

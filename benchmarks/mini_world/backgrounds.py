@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import colorsys
-
 import numpy as np
 
-from benchmarks.mini_world.arrays import Color, Picture, Plane, clip01, noise_plane, soften
+from benchmarks.mini_world.arrays import Color, Picture, Plane, clip01, noise_plane, rgb, soften
 from benchmarks.mini_world.kinds import HSV
 
 # Earth, sand, grass, moss, stone, slate, wood, brick, sky, cloth: among them the objects' hues.
@@ -25,14 +23,14 @@ GROUNDS: tuple[HSV, ...] = (
 
 
 def draw_background(height: int, width: int, rng: np.random.Generator) -> Picture:
-    """(height, width, 3): one ground, or two that meet along a ragged line."""
+    """(3, height, width): one ground, or two that meet along a ragged line."""
     ground = _ground(height, width, rng)
     if rng.random() < 0.5:
         angle, offset = rng.uniform(0, 6.28), rng.uniform(-0.3, 0.3)
         y, x = _coordinates(height, width)
         line = x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle)) - np.float32(offset)
         ragged = line + 0.25 * (noise_plane(rng, (height, width), 4) - 0.5)
-        blend = clip01(0.5 + ragged * np.float32(rng.uniform(8, 40)))[..., None]
+        blend = clip01(0.5 + ragged * np.float32(rng.uniform(8, 40)))
         ground = ground + blend * (_ground(height, width, rng) - ground)
     return clip01(ground)
 
@@ -45,12 +43,12 @@ def _ground(height: int, width: int, rng: np.random.Generator) -> Picture:
     contrast = np.float32(rng.uniform(1.0, 3.0))
     blend = clip01(0.5 + contrast * (mottle - 0.5))
     blend = clip01(blend + np.float32(rng.uniform(0, 0.7)) * (_weave(height, width, rng) - 0.5))
-    picture = first + blend[..., None] * (second - first)
+    picture = first + blend * (second - first)
     y, x = _coordinates(height, width)
     gradient = (
         1 + np.float32(rng.uniform(-0.25, 0.25)) * x + np.float32(rng.uniform(-0.25, 0.25)) * y
     )
-    return picture * gradient[..., None]
+    return picture * gradient
 
 
 def _weave(height: int, width: int, rng: np.random.Generator) -> Plane:
@@ -78,6 +76,6 @@ def _coordinates(height: int, width: int) -> tuple[Plane, Plane]:
 def _color(rng: np.random.Generator) -> Color:
     hue, saturation, value = GROUNDS[int(rng.integers(len(GROUNDS)))]
     hue += rng.normal(0, 0.03)
-    saturation = float(np.clip(saturation + rng.normal(0, 0.12), 0, 0.9))
-    value = float(np.clip(value + rng.normal(0, 0.15), 0.1, 0.95))
-    return np.array(colorsys.hsv_to_rgb(hue % 1, saturation, value), np.float32)
+    saturation = min(max(saturation + rng.normal(0, 0.12), 0.0), 0.9)
+    value = min(max(value + rng.normal(0, 0.15), 0.1), 0.95)
+    return rgb(hue, saturation, value)

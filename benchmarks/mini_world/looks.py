@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import colorsys
 from dataclasses import dataclass
 
 import numpy as np
 
 from benchmarks.mini_world import silhouettes, textures
-from benchmarks.mini_world.arrays import Color, within
+from benchmarks.mini_world.arrays import Color, rgb, within
 from benchmarks.mini_world.kinds import HSV, KINDS, Kind, Palette
 from benchmarks.mini_world.silhouettes import Silhouette
 from benchmarks.mini_world.textures import Texture
@@ -91,13 +90,13 @@ def _paint(
         _jittered(color, turn, difficulty.color_jitter, rng)
         for color in (palette.ground, palette.figure, palette.trim)
     )
-    contrast = np.float32(within(rng, difficulty.texture_contrast))
-    mean = np.float32(0.5) * (ground + figure)
+    contrast = within(rng, difficulty.texture_contrast)
+    mean = (ground + figure) * np.float32(0.5)
     return Look(
         silhouette=silhouette,
         texture=texture,
-        ground=mean + contrast * (ground - mean),
-        figure=mean + contrast * (figure - mean),
+        ground=mean + (ground - mean) * contrast,
+        figure=mean + (figure - mean) * contrast,
         trim=trim,
         bevel=bevel,
         gloss=gloss,
@@ -108,4 +107,4 @@ def _jittered(color: HSV, turn: float, jitter: float, rng: np.random.Generator) 
     hue, saturation, value = color
     saturation = min(max(saturation + rng.normal(0, jitter), 0.0), 1.0)
     value = min(max(value + rng.normal(0, jitter), 0.04), 1.0)
-    return np.array(colorsys.hsv_to_rgb((hue + turn) % 1, saturation, value), np.float32)
+    return rgb(hue + turn, saturation, value)

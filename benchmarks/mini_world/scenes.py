@@ -82,7 +82,7 @@ class _Stage:
             )
 
     def _leaves_enough(self, patch: Patch, x: float, y: float) -> bool:
-        there, here = _overlap(self.side, patch, x, y)
+        there, here = _overlap(self.side, patch.coverage.shape, x + patch.left, y + patch.top)
         covered = self.ids[there][patch.coverage[here] > 0.5]
         hidden = np.bincount(covered, minlength=len(self.objects) + 1)[1:]
         if not hidden.any():
@@ -96,22 +96,24 @@ class _Stage:
     def _paint(self, patch: Patch, x: float, y: float, number: int) -> int:
         """Lay a patch over the picture; returns how many of its pixels lie in the image."""
         self._cast_shadow(patch, x, y)
-        there, here = _overlap(self.side, patch, x, y)
+        there, here = _overlap(self.side, patch.coverage.shape, x + patch.left, y + patch.top)
         coverage = patch.coverage[here]
-        region = self.picture[there]
-        region += coverage[..., None] * (patch.color[here] - region)
+        region = self.picture[:, *there]
+        region += coverage * (patch.color[:, *here] - region)
         owned = coverage > 0.5
         self.ids[there][owned] = number
         return int(np.count_nonzero(owned))
 
     def _cast_shadow(self, patch: Patch, x: float, y: float) -> None:
-        size = patch.coverage.shape[0]
-        blur = max(3, size // 8 | 1)
-        shadow = cv2.blur(patch.coverage, (blur, blur), borderType=cv2.BORDER_CONSTANT)
-        reach = 0.1 * size
-        soft = Patch(color=patch.color, coverage=shadow)
-        there, here = _overlap(self.side, soft, x - reach * self.light.x, y - reach * self.light.y)
-        self.picture[there] *= (1 - 0.7 * self.light.strength * shadow[here])[..., None]
+        reach = 0.12 * max(patch.coverage.shape)
+        margin = max(1, round(0.6 * reach))
+        wide = cv2.copyMakeBorder(
+            patch.coverage, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=0
+        )
+        shadow = cv2.blur(wide, (2 * margin + 1, 2 * margin + 1), borderType=cv2.BORDER_CONSTANT)
+        x, y = x - margin - reach * self.light.x, y - margin - reach * self.light.y
+        there, here = _overlap(self.side, shadow.shape, x + patch.left, y + patch.top)
+        self.picture[:, *there] *= 1 - 0.7 * self.light.strength * shadow[here]
 
 
 def render_scene(
@@ -147,14 +149,12 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def _overlap(
-    side: int, patch: Patch, x: float, y: float
+    side: int, shape: tuple[int, ...], left: float, top: float
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where a patch centered at (x, y) meets the image: slices of the image and of the patch."""
-    size = patch.coverage.shape[0]
+    """Where a patch of `shape` meets the image: slices of the image and of the patch."""
     slices = []
-    for center in (y, x):
-        start = round(center) - size // 2
-        low, high = max(0, start), min(side, start + size)
+    for start, length in ((round(top), shape[0]), (round(left), shape[1])):
+        low, high = max(0, start), min(side, start + length)
         high = max(low, high)
         slices.append((slice(low, high), slice(low - start, high - start)))
     (rows, patch_rows), (columns, patch_columns) = slices

@@ -106,8 +106,8 @@ def blob(u: Plane, v: Plane, rng: np.random.Generator) -> Plane:
 
 
 def shard(u: Plane, v: Plane, rng: np.random.Generator) -> Plane:
-    """Clutter: a convex piece with three to six edges."""
-    edges = int(rng.integers(3, 7))
+    """Clutter: a convex piece with four to six edges."""
+    edges = int(rng.integers(4, 7))
     turn = rng.uniform(0, 6.28)
     distance = np.full_like(u, -10)
     for k in range(edges):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.mini_world.arrays import Plane, clip01, soften
+from benchmarks.mini_world.arrays import Plane, clip01, random_sign, soften
 from benchmarks.mini_world.silhouettes import CAP_EDGE
 
 Texture = Callable[[Plane, Plane, Plane, float, np.random.Generator], Plane]
@@ -33,7 +33,7 @@ def slanted_stripes(
     u: Plane, v: Plane, grain: Plane, sharpness: float, rng: np.random.Generator
 ) -> Plane:
     """Candy: straight stripes at an angle to the long side, curved as around a rod."""
-    count, slant = rng.uniform(3.0, 5.5), rng.choice([-1, 1]) * rng.uniform(0.7, 1.6)
+    count, slant = rng.uniform(3.0, 5.5), random_sign(rng) * rng.uniform(0.7, 1.6)
     along = u + np.float32(slant) * v * (1 + v * v)
     return soften(np.sin(PI * count * along + rng.uniform(0, 6.28)), sharpness)
 
@@ -73,7 +73,7 @@ def veins(u: Plane, v: Plane, grain: Plane, sharpness: float, rng: np.random.Gen
     ribs = np.sin(PI * count * (u - slope * side) + rng.uniform(0, 6.28))
     lines = clip01((ribs - 0.72) * np.float32(3 * sharpness)) * 0.7
     midrib = clip01(1.4 - side * np.float32(14 + 8 * sharpness))
-    edge = clip01(side * rng.uniform(0.4, 1.4) - 0.15 + 0.5 * (grain - 0.5))
+    edge = clip01(side * np.float32(rng.uniform(0.4, 1.4)) + 0.5 * grain - 0.4)
     return np.maximum(np.maximum(lines, midrib), 2 * edge * np.float32(rng.uniform(0, 0.8)))
 
 

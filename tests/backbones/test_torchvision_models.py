@@ -55,7 +55,7 @@ def test_unknown_names_say_the_known_ones() -> None:
 
 
 def test_without_network_it_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def no_network(*_: object, **__: object) -> NoReturn:
         raise urllib.error.URLError("Name or service not known")
@@ -64,3 +64,4 @@ def test_without_network_it_says_what_to_do(
     monkeypatch.setattr(torch.hub, "urlopen", no_network)
     with pytest.raises(WeightsError, match="torchvision:resnet18@FILE"):
         import_torchvision("resnet18", "IMAGENET1K_V1")
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,85 @@
+"""The whole world drawn to disk by several processes: it is there entirely, or not at all."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from benchmarks.mini_world.progress import Progress
+from benchmarks.mini_world.version import world_digest
+from benchmarks.mini_world.writers import Part, make_folders, render_part, write_image_sets
+from benchmarks.seal import write_seal
+from benchmarks.world_spec import TaskCounts, WorldSpec
+
+PART_SIZE = {"pretraining": 200, "detection": 25, "segmentation": 25}
+MAX_PROCESSES = 8
+
+
+def render_world(spec: WorldSpec, directory: Path, *, processes: int | None = None) -> None:
+    """Render `imagenet/`, `VOCdevkit/` and `ADEChallengeData2016/` into `directory`.
+
+    The same spec gives the same files whatever the number of processes (default: the cores this
+    process may use, at most 8). What is written lies in `<directory>.partial` until it is whole;
+    a partial folder of an interrupted call is removed first.
+    """
+    if processes is None:
+        processes = min(MAX_PROCESSES, len(os.sched_getaffinity(0)))
+    partial = directory.with_name(f"{directory.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        make_folders(partial)
+        write_image_sets(spec, partial)
+        _render_parts(spec, partial, processes)
+        write_seal(partial, {"world_sha256": world_digest(spec), "spec": spec.model_dump()})
+        # One sync for all: an fsync for each of some 13,000 files takes longer than drawing them.
+        os.sync()
+        partial.rename(directory)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _render_parts(spec: WorldSpec, directory: Path, processes: int) -> None:
+    parts = list(_parts(spec))
+    progress = Progress("rendering the mini world", sum(p.stop - p.start for p in parts), "images")
+    if processes == 1:
+        for part in parts:
+            progress.advance(render_part(spec, part, directory))
+        progress.close()
+        return
+    # spawn: this process may hold threads (torch), which a fork would not copy.
+    with ProcessPoolExecutor(
+        min(processes, len(parts)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_ignore_interrupts,
+    ) as pool:
+        try:
+            for done in as_completed(
+                [pool.submit(render_part, spec, part, directory) for part in parts]
+            ):
+                progress.advance(done.result())
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+        finally:
+            progress.close()
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C reaches every process of the terminal; the parent alone answers it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _parts(spec: WorldSpec) -> Iterator[Part]:
+    """The world in pieces, the slow ones first, so that no process is left with a long one."""
+    for task in ("detection", "segmentation", "pretraining"):
+        counts: TaskCounts = getattr(spec, task)
+        for test, count in enumerate((counts.train, counts.test)):
+            for start in range(0, count, PART_SIZE[task]):
+                stop = min(count, start + PART_SIZE[task])
+                yield Part(task=task, test=test, start=start, stop=stop)
