@@ -96,7 +96,7 @@ def _draw_detection(budget: DetectionBudget) -> Sheet:
 
 
 def _draw_segmentation(budget: SegmentationBudget) -> Sheet:
-    """Pairs of image and mask; names at the middle of each class's pixels."""
+    """Pairs of image and mask; a class's name on its largest region."""
     from PIL import Image
 
     cells = []
@@ -110,11 +110,18 @@ def _draw_segmentation(budget: SegmentationBudget) -> Sheet:
         for k in present:
             mask[shown == k] = _color(int(k) - 1, len(budget.classes))
         for k in present:
-            rows, columns = np.nonzero(shown == k)
+            x, y = _middle_of_largest(shown == k)
             name = budget.classes[int(k) - 1]
-            _write(mask, name, int(columns.mean()) - 3 * len(name), int(rows.mean()), BLACK)
+            _write(mask, name, max(0, x - 3 * len(name)), y, BLACK)
         cells += [image, mask]
     return _grid(cells)
+
+
+def _middle_of_largest(region: np.ndarray[Any, np.dtype[np.bool_]]) -> tuple[int, int]:
+    """(x, y) of the centroid of the largest connected part of a region that is not empty."""
+    _, _, stats, centers = cv2.connectedComponentsWithStats(region.astype(np.uint8))
+    x, y = centers[1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())]
+    return int(x), int(y)
 
 
 def _grid(cells: list[Sheet]) -> Sheet:

@@ -74,8 +74,9 @@ def coco_average_precisions(
             for x1, y1, x2, y2, score in boxes.tolist():
                 box = [x1, y1, x2 - x1, y2 - y1]
                 results.append({"image_id": i, "category_id": label, "bbox": box, "score": score})
-    if not results:
-        return {"AP": 0.0, "AP50": 0.0, "AP75": 0.0}
+    if not results:  # which pycocotools cannot load
+        value = 0.0 if any(not item["iscrowd"] for item in objects) else None
+        return dict.fromkeys(("AP", "AP50", "AP75"), value)
     with contextlib.redirect_stdout(io.StringIO()):
         truth_set = COCO()
         truth_set.dataset = {

@@ -1,11 +1,155 @@
-"""What tests of several folders share."""
+"""What tests of several folders share: a tiny benchmark on disk, and mmengine's memory wiped."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+COLORS = {"blue": (40, 60, 220), "green": (40, 200, 60), "red": (220, 50, 40)}
+
+BUDGETS: dict[str, dict[str, Any]] = {
+    "backbone": {"width": 0.125},
+    "pretraining": {
+        "root": "imagenet",
+        "image_size": 32,
+        "resize_size": 36,
+        "epoch_scale": 0.01,  # 200 epochs of 24 images in batches of 8: 6 steps
+        "batch_size_scale": 0.0078125,
+        "learning_rate_scale": 0.1,
+        "workers": 0,
+    },
+    "detection": {
+        "root": "VOCdevkit",
+        "train": ["VOC2007/trainval"],
+        "test": "VOC2007/test",
+        "classes": list(COLORS),
+        "image_size": [64, 64],
+        "iterations": 4,
+        "batch_size": 2,
+        "learning_rate": 0.01,
+        "anchor_scale": 4,
+        "fpn_channels": 16,
+        "head_channels": 32,
+        "rpn_proposals": 50,
+        "rois_per_image": 32,
+        "workers": 0,
+    },
+    "segmentation": {
+        "root": "ADEChallengeData2016",
+        "classes": list(COLORS),
+        "image_size": [48, 48],
+        "crop_size": [48, 48],
+        "iterations": 4,
+        "batch_size": 2,
+        "learning_rate": 0.01,
+        "head_channels": 16,
+        "workers": 0,
+    },
+}
+
+
+def _scene(rng: Any, *, height: int, width: int, labels: Any) -> tuple[Any, list[tuple[int, ...]]]:
+    """Colored squares on grey noise: the RGB image, and (class, x1, y1, x2, y2) of each."""
+    import numpy as np
+
+    image = rng.integers(90, 160, (height, width, 1)).repeat(3, axis=2)
+    squares, room = [], width // len(labels)
+    for column, label in enumerate(labels):  # side by side, so that none hides another
+        side = int(rng.integers(14, 21))
+        x = column * room + int(rng.integers(room - side))
+        y = int(rng.integers(height - side))
+        noise = rng.integers(-30, 31, (side, side, 3))
+        image[y : y + side, x : x + side] = list(COLORS.values())[label] + noise
+        squares.append((label, x, y, x + side, y + side))
+    return np.clip(image, 0, 255).astype(np.uint8), squares
+
+
+def _write_imagenet(root: Path, rng: Any) -> None:
+    import cv2
+
+    for split, per_class in (("train", 8), ("val", 3)):
+        for label, name in enumerate(COLORS):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for index in range(per_class):
+                image, _ = _scene(rng, height=36, width=40, labels=[label])
+                cv2.imwrite(str(folder / f"{index}.jpg"), image[:, :, ::-1])
+
+
+def _write_voc(root: Path, rng: Any) -> None:
+    import cv2
+
+    year = root / "VOC2007"
+    for folder in ("Annotations", "ImageSets/Main", "JPEGImages"):
+        (year / folder).mkdir(parents=True)
+    for split, count in (("trainval", 10), ("test", 5)):
+        names = [f"{split}{index}" for index in range(count)]
+        (year / "ImageSets/Main" / f"{split}.txt").write_text("\n".join(names) + "\n")
+        for index, name in enumerate(names):
+            image, squares = _scene(rng, height=60, width=64, labels=rng.integers(3, size=2))
+            cv2.imwrite(str(year / "JPEGImages" / f"{name}.jpg"), image[:, :, ::-1])
+            objects = "".join(
+                f"<object><name>{list(COLORS)[label]}</name>"
+                f"<difficult>{int(n == 1 and index % 3 == 0)}</difficult>"
+                f"<bndbox><xmin>{x1 + 1}</xmin><ymin>{y1 + 1}</ymin>"
+                f"<xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>\n"
+                for n, (label, x1, y1, x2, y2) in enumerate(squares)
+            )
+            (year / "Annotations" / f"{name}.xml").write_text(
+                "<annotation><size><width>64</width><height>60</height><depth>3</depth></size>\n"
+                f"{objects}</annotation>\n"
+            )
+
+
+def _write_ade20k(root: Path, rng: Any) -> None:
+    import cv2
+    import numpy as np
+
+    for split, count in (("training", 8), ("validation", 4)):
+        for part in ("images", "annotations"):
+            (root / part / split).mkdir(parents=True)
+        for index in range(count):
+            image, squares = _scene(rng, height=40, width=48, labels=rng.integers(3, size=2))
+            mask = np.zeros(image.shape[:2], np.uint8)
+            for label, x1, y1, x2, y2 in squares:
+                mask[y1:y2, x1:x2] = label + 1
+            cv2.imwrite(str(root / "images" / split / f"{index}.jpg"), image[:, :, ::-1])
+            cv2.imwrite(str(root / "annotations" / split / f"{index}.png"), mask)
+
+
+@pytest.fixture(scope="session")
+def make_benchmark() -> Callable[..., Path]:
+    """make_benchmark(folder, detection={"iterations": 2}) -> the benchmark's TOML file.
+
+    Writes colored squares in the three layouts, the same in each call, into `folder`; what is
+    given changes the tables of the file.
+    """
+
+    def make(folder: Path, **changes: dict[str, Any]) -> Path:
+        import numpy as np
+
+        _write_imagenet(folder / "imagenet", np.random.default_rng(1))
+        _write_voc(folder / "VOCdevkit", np.random.default_rng(2))
+        _write_ade20k(folder / "ADEChallengeData2016", np.random.default_rng(3))
+        return write_budgets(folder / "squares.toml", changes)
+
+    def write_budgets(file: Path, changes: dict[str, dict[str, Any]]) -> Path:
+        tables = deepcopy(BUDGETS)
+        for name, values in changes.items():
+            tables[name].update(values)
+        lines = []
+        for name, table in tables.items():
+            lines += [f"[{name}]", *(f"{k} = {json.dumps(v)}" for k, v in table.items())]
+        file.write_text("\n".join(lines) + "\n")
+        return file
+
+    return make
 
 
 def _forget_mmengine() -> None:

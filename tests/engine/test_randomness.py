@@ -49,9 +49,10 @@ def test_epochs_and_seeds_have_their_own_order() -> None:
 
 @pytest.mark.parametrize("start", [1, 4, 5, 13])
 def test_a_later_start_continues_the_same_stream(start: int) -> None:
-    assert take(EpochStream(5, seed=1, start=start), 11) == take(
-        EpochStream(5, seed=1), start + 11
-    )[start:]
+    assert (
+        take(EpochStream(5, seed=1, start=start), 11)
+        == take(EpochStream(5, seed=1), start + 11)[start:]
+    )
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
