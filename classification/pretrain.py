@@ -71,6 +71,7 @@ def pretrain(
             metrics = runner.train_loop.metrics
         except Diverged as error:
             print(f"{name}: {error}", file=sys.stderr)
+    cost["seconds"] += runner.seconds_before
     cost["peak_memory_mb"] = peak_memory_mb()
     protocol = {**protocol, "precision": precision}
     if metrics is None:
@@ -145,6 +146,8 @@ def main(argv: list[str] | None = None) -> None:
         )
         print(f"artifact: {artifact}")
         return
+    # Before the training, so that nothing is lost to a folder that cannot be made.
+    arguments.result.parent.mkdir(parents=True, exist_ok=True)
     result = pretrain(
         arguments.backbone,
         prepared,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
+ELAPSED = "elapsed_seconds"
+
+
 class PlainCheckpoint(Hook):
-    """Strips what torch.load(weights_only=True) refuses: mmengine's histories and numpy scalars."""
+    """Strips what torch.load(weights_only=True) refuses: mmengine's histories and numpy scalars.
+
+    Adds how long the run has trained, those parts before an interruption included.
+    """
 
     priority = "VERY_LOW"
+
+    def before_train(self, runner: Any) -> None:
+        self.started = time.monotonic() - runner.seconds_before
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         hub = checkpoint["message_hub"]
@@ -42,4 +52,5 @@ class PlainCheckpoint(Hook):
         hub["resumed_keys"] = {
             key: value for key, value in hub["resumed_keys"].items() if key not in dropped
         }
-        hub["runtime_info"] = _plain(dict(hub["runtime_info"]))
+        elapsed = time.monotonic() - self.started
+        hub["runtime_info"] = {**_plain(dict(hub["runtime_info"])), ELAPSED: elapsed}

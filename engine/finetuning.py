@@ -108,6 +108,7 @@ def finetune(
         except Diverged as error:
             print(f"{label}: {error}", file=sys.stderr)
     per_class, n = measured.pop("per_class", []), measured.pop("n", 0)
+    cost["seconds"] += runner.seconds_before
     cost.update(
         peak_memory_mb=peak_memory_mb(),
         iterations=steps,

@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from backbones.atomic import replace_durably
-from engine.checkpoints import PlainCheckpoint, latest_checkpoint
+from engine.checkpoints import ELAPSED, PlainCheckpoint, latest_checkpoint
 from engine.divergence import StopOnDivergence
 from engine.progress import Progress
 from engine.randomness import EpochStream, StepRandomness
@@ -34,6 +34,11 @@ class QuietRunner(Runner):
             if not isinstance(handler, logging.FileHandler):
                 handler.setLevel(logging.ERROR)
         return logger
+
+    @property
+    def seconds_before(self) -> float:
+        """How long the run had trained before it was interrupted and resumed."""
+        return float(self.message_hub.get_info(ELAPSED, 0.0))
 
     def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         with redirect_stdout(io.StringIO()):  # mmengine prints what it logs as well
@@ -81,7 +86,6 @@ def train_loader(
     seed: int,
     workers: int = 0,
     collate: Callable[[list[Any]], Any] | None = None,
-    worker_init: Callable[[int], None] | None = None,
 ) -> DataLoader:
     """An endless loader over `EpochStream`; the data set is indexed by SampleKey."""
     return DataLoader(
@@ -90,7 +94,6 @@ def train_loader(
         sampler=EpochStream(len(dataset), seed=seed),  # type: ignore[arg-type]
         num_workers=workers,
         collate_fn=collate,
-        worker_init_fn=worker_init,
         persistent_workers=workers > 0,
     )
 

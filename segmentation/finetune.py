@@ -8,9 +8,8 @@ from pathlib import Path
 if not __package__:  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.prepare import ensure_ready
-
 from backbones.card import read_card
+from benchmarks.prepare import ensure_ready
 from benchmarks.schema import load_benchmark
 from engine.finetuning import finetune, finetuning_arguments, prepare_openmmlab
 from engine.stage import run_stage

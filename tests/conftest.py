@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -10,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+ROOT = Path(__file__).parents[1]
 
 COLORS = {"blue": (40, 60, 220), "green": (40, 200, 60), "red": (220, 50, 40)}
 
@@ -152,6 +156,48 @@ def make_benchmark() -> Callable[..., Path]:
     return make
 
 
+_FINETUNE = """
+import importlib, shutil, sys
+from pathlib import Path
+module, artifact, benchmark, folder, *jobs = sys.argv[1:]
+main = importlib.import_module(module).main
+for name, seed in zip(jobs[::2], jobs[1::2]):
+    if name == "resumed":
+        shutil.copytree(f"{folder}/{jobs[0]}/work", f"{folder}/{name}/work")
+        (last,) = Path(folder, name, "work").glob("iter_10.pth")
+        last.unlink()
+    main(
+        ["--artifact", artifact, "--benchmark", benchmark, "--seed", seed]
+        + ["--work-dir", f"{folder}/{name}/work", "--result", f"{folder}/{name}/result.json"]
+    )
+"""
+
+
+@pytest.fixture(scope="session")
+def finetune() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """finetune("detection.finetune", artifact, toml, folder, {"a": 0, "b": 1}): runs the stage in
+    a process of its own, once for each name with its seed, into `folder`/name.
+
+    "resumed" goes on from the first one's last checkpoint but one, of ten steps.
+    """
+
+    def run(
+        module: str, artifact: Path, benchmark: Path, folder: Path, jobs: dict[str, int]
+    ) -> subprocess.CompletedProcess[str]:
+        words = [str(word) for job in jobs.items() for word in job]
+        command = [module, str(artifact), str(benchmark), str(folder), *words]
+        environment = {"OMP_NUM_THREADS": "1", "TRICKLE_CACHE": str(folder / "cache")}
+        return subprocess.run(
+            [sys.executable, "-c", _FINETUNE, *command],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
 def _forget_mmengine() -> None:
     if "mmengine" not in sys.modules:
         return
@@ -174,3 +220,15 @@ def _no_trace_of_runners() -> Iterator[None]:
     """A Runner leaves its scope behind, in which the next test would build its models."""
     yield
     _forget_mmengine()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Small real data sets: TRICKLE_REAL_DATA, or shared/data beside the repository."""
+    folder = Path(
+        os.environ.get("TRICKLE_REAL_DATA")
+        or Path(__file__).resolve().parents[2] / "shared" / "data"
+    )
+    if not folder.is_dir():
+        pytest.skip(f"no real data in {folder}; let TRICKLE_REAL_DATA name their folder")
+    return folder

@@ -45,7 +45,6 @@ def pretrain(
     def run(name: str, backbone: str, *, seed: int = 0, toml: Path = benchmark) -> Any:
         forget_mmengine()
         artifact, result = tmp_path / name / "artifact", tmp_path / name / "result.json"
-        result.parent.mkdir()
         work_dir = tmp_path / name / "work"
         command(
             backbone=backbone, benchmark=toml, seed=seed, artifact=artifact, work_dir=work_dir,

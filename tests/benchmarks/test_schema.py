@@ -1,0 +1,224 @@
+"""A benchmark file is read strictly, and what is wrong with it is said by name."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backbones.catalog import UnknownNameError
+from benchmarks.errors import BenchmarkError
+from benchmarks.schema import DetectionBudget, SegmentationBudget, load_benchmark
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "benchmarks" / "examples"
+
+SMALLEST = """
+[pretraining]
+root = "images"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "mine.toml"
+    file.write_text(text)
+    return file
+
+
+def upstream(package: str, config: str) -> dict[str, Any]:
+    """The variables of a configuration file that the package ships."""
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return runpy.run_path(f"{spec.submodule_search_locations[0]}/.mim/configs/{config}")
+
+
+def upstream_classes(package: str, module: str) -> list[str]:
+    """The `classes` of a data set class, without importing the package."""
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    assert spec.submodule_search_locations
+    source = Path(spec.submodule_search_locations[0], module).read_text()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Dict):
+            pairs = dict(zip(map(ast.unparse, filter(None, node.keys)), node.values, strict=True))
+            names = pairs.get("'classes'")
+        elif isinstance(node, ast.Call):
+            names = {keyword.arg: keyword.value for keyword in node.keywords}.get("classes")
+        else:
+            continue
+        if names is not None:
+            return [name.strip() for name in ast.literal_eval(names)]
+    raise AssertionError(f"no classes in {module} of {package}")
+
+
+def paper_detection() -> DetectionBudget:
+    budget = load_benchmark("paper").detection
+    assert budget is not None
+    return budget
+
+
+def paper_segmentation() -> SegmentationBudget:
+    budget = load_benchmark("paper").segmentation
+    assert budget is not None
+    return budget
+
+
+def test_mini_is_a_rendered_world_of_ten_classes_that_all_tasks_share() -> None:
+    from benchmarks.mini_world.kinds import CLASSES
+
+    mini = load_benchmark("mini")
+    assert mini.world is not None
+    assert mini.detection is not None
+    assert mini.segmentation is not None
+    assert len(set(CLASSES)) == 10
+    assert mini.detection.classes == CLASSES
+    assert mini.segmentation.classes == CLASSES
+    assert mini.stages == ("pretraining", "detection", "segmentation")
+
+
+def test_paper_detection_is_mmdetections_voc_configuration() -> None:
+    budget = paper_detection()
+    model = upstream("mmdet", "_base_/models/faster-rcnn_r50_fpn.py")["model"]
+    data = upstream("mmdet", "_base_/datasets/voc0712.py")
+    run = upstream("mmdet", "pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py")
+    resize = next(t for t in data["train_pipeline"] if t["type"] == "Resize")
+    assert budget.image_size == resize["scale"]
+    assert budget.keep_ratio == resize["keep_ratio"]
+    optimizer = run["optim_wrapper"]["optimizer"]
+    assert (budget.learning_rate, budget.weight_decay) == (
+        optimizer["lr"],
+        optimizer["weight_decay"],
+    )
+    assert budget.batch_size == run["auto_scale_lr"]["base_batch_size"]
+    assert budget.milestones == (run["param_scheduler"][0]["milestones"][0] / run["max_epochs"],)
+    epochs = run["max_epochs"] * data["train_dataloader"]["dataset"]["times"]
+    assert budget.iterations == round(epochs * (5011 + 11540) / budget.batch_size)
+    assert budget.frozen_stages == model["backbone"]["frozen_stages"]
+    assert budget.norm_eval == model["backbone"]["norm_eval"]
+    assert [budget.anchor_scale] == model["rpn_head"]["anchor_generator"]["scales"]
+    assert budget.fpn_channels == model["neck"]["out_channels"]
+    assert budget.head_channels == model["roi_head"]["bbox_head"]["fc_out_channels"]
+    assert budget.rpn_proposals == model["train_cfg"]["rpn_proposal"]["max_per_img"]
+    assert budget.rois_per_image == model["train_cfg"]["rcnn"]["sampler"]["num"]
+    assert list(budget.classes) == upstream_classes("mmdet", "datasets/voc.py")
+    assert budget.bbox_min_size == 0  # upstream's 32 costs 2.5 mAP
+
+
+def test_paper_segmentation_is_mmsegmentations_ade20k_configuration() -> None:
+    budget = paper_segmentation()
+    model = upstream("mmseg", "_base_/models/fcn_r50-d8.py")["model"]
+    data = upstream("mmseg", "_base_/datasets/ade20k.py")
+    schedule = upstream("mmseg", "_base_/schedules/schedule_160k.py")
+    assert budget.image_size == data["test_pipeline"][1]["scale"]
+    assert budget.crop_size == data["crop_size"]
+    assert budget.iterations == schedule["train_cfg"]["max_iters"]
+    assert budget.learning_rate == schedule["optimizer"]["lr"]
+    assert budget.weight_decay == schedule["optimizer"]["weight_decay"]
+    assert budget.power == schedule["param_scheduler"][0]["power"]
+    assert budget.batch_size == 4 * data["train_dataloader"]["batch_size"]  # 4 GPUs
+    assert budget.head_channels == model["decode_head"]["channels"]
+    assert budget.norm_eval == model["backbone"]["norm_eval"]
+    assert list(budget.classes) == upstream_classes("mmseg", "datasets/ade.py")
+
+
+@pytest.mark.parametrize("name", ["real_photographs", "own_data"])
+def test_examples_are_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRICKLE_REAL_DATA", raising=False)
+    benchmark = load_benchmark(EXAMPLES / f"{name}.toml")
+    assert benchmark.name == name
+    assert benchmark.pretraining.root.is_relative_to(EXAMPLES / "data")
+
+
+def test_own_data_shows_every_key_and_the_default_of_what_it_says() -> None:
+    from benchmarks.schema import PretrainingBudget
+
+    text = (EXAMPLES / "own_data.toml").read_text()
+    for model in (PretrainingBudget, DetectionBudget, SegmentationBudget):
+        for key in model.model_fields:
+            assert f"\n{key} = " in text, f"{model.__name__}.{key} is not in own_data.toml"
+
+
+def test_name_is_the_files_by_default_and_tasks_may_be_left_out(tmp_path: Path) -> None:
+    benchmark = load_benchmark(write(tmp_path, SMALLEST))
+    assert benchmark.name == "mine"
+    assert benchmark.stages == ("pretraining",)
+    assert benchmark.pretraining.root == tmp_path / "images"
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="nearest: mini"):
+        load_benchmark("minni")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"no benchmark file at .*nothing\.toml"):
+        load_benchmark(tmp_path / "nothing.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[pretraining\n", "is not a TOML file"),
+        ("[pretraining]\n", "pretraining.root: missing"),
+        (
+            SMALLEST + "image_sise = 64\n",
+            "pretraining.image_sise: no such key; nearest: image_size",
+        ),
+        (SMALLEST + "[detektion]\n", "detektion: no such key; nearest: detection"),
+        (SMALLEST + "image_size = -1\n", r"pretraining.image_size: .*greater than 0 \(given -1\)"),
+        (SMALLEST + "image_size = 300\n", r"resize_size \(256\) must be at least image_size"),
+        (SMALLEST + "epoch_scale = 'all'\n", r"pretraining.epoch_scale: .*number"),
+    ],
+)
+def test_a_wrong_file_names_its_key(tmp_path: Path, text: str, message: str) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(BenchmarkError, match=message) as caught:
+        load_benchmark(file)
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("train", '["trainval"]', "VOC2007/test"),
+        ("test", '"VOC2007/Main/test"', "VOC2007/test"),
+        ("classes", '["cat", "dog", "cat"]', "classes names cat more than once"),
+        ("classes", "[]", "detection.classes"),
+        ("milestones", "[0.9, 0.7]", "milestones must ascend"),
+        ("milestones", "[8.0]", "less than 1"),
+        ("metric", '"coco"', "voc07_11point"),
+        ("image_size", "[64]", "detection.image_size"),
+    ],
+)
+def test_a_wrong_detection_budget_is_explained(
+    tmp_path: Path, key: str, value: str, message: str
+) -> None:
+    table = {
+        "root": '"voc"',
+        "train": '["VOC2007/trainval"]',
+        "test": '"VOC2007/test"',
+        "classes": '["cat", "dog"]',
+        "image_size": "[64, 64]",
+        "iterations": "1",
+        "batch_size": "1",
+        "learning_rate": "0.1",
+    }
+    table[key] = value
+    lines = "".join(f"{name} = {text}\n" for name, text in table.items())
+    with pytest.raises(BenchmarkError, match=message):
+        load_benchmark(write(tmp_path, f"{SMALLEST}[detection]\n{lines}"))
+
+
+def test_loading_needs_neither_torch_nor_numpy() -> None:
+    code = (
+        "import sys; from benchmarks.schema import load_benchmark; import benchmarks.prepare; "
+        "load_benchmark('mini'); load_benchmark('paper'); "
+        "sys.exit(', '.join({'torch', 'numpy', 'cv2'} & sys.modules.keys()) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
