@@ -31,7 +31,9 @@ def main(argv: list[str] | None = None) -> None:
     from detection.metric import DetectionMetric
     from detection.model import detector_config, parameter_schedule
     from detection.protocol import detection_protocol
+    from engine.randomness import seed_globally
 
+    seed_globally([arguments.seed])  # some heads draw their weights when they are built
     interpolation = card.preprocessing.interpolation
     finetune(
         arguments,

@@ -27,11 +27,13 @@ def main(argv: list[str] | None = None) -> None:
 
     from mmseg.registry import MODELS
 
+    from engine.randomness import seed_globally
     from segmentation.data import test_data, training_data
     from segmentation.metric import SegmentationMetric
     from segmentation.model import parameter_schedule, segmentor_config
     from segmentation.protocol import segmentation_protocol
 
+    seed_globally([arguments.seed])  # some heads draw their weights when they are built
     interpolation = card.preprocessing.interpolation
     finetune(
         arguments,

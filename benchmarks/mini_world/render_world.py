@@ -18,17 +18,20 @@ from benchmarks.world_spec import TaskCounts, WorldSpec
 
 PART_SIZE = {"pretraining": 200, "detection": 25, "segmentation": 25}
 MAX_PROCESSES = 8
+IMAGES_WORTH_A_PROCESS = 300
+"""Drawing fewer takes less time than starting a process."""
 
 
 def render_world(spec: WorldSpec, directory: Path, *, processes: int | None = None) -> None:
     """Render `imagenet/`, `VOCdevkit/` and `ADEChallengeData2016/` into `directory`.
 
     The same spec gives the same files whatever the number of processes (default: the cores this
-    process may use, at most 8). What is written lies in `<directory>.partial` until it is whole;
-    a partial folder of an interrupted call is removed first.
+    process may use, at most 8, and none but this one for a small world). What is written lies
+    in `<directory>.partial` until it is whole; what a killed call left there is removed first.
     """
     if processes is None:
-        processes = min(MAX_PROCESSES, len(os.sched_getaffinity(0)))
+        worth = 1 + _image_count(spec) // IMAGES_WORTH_A_PROCESS
+        processes = min(MAX_PROCESSES, len(os.sched_getaffinity(0)), worth)
     partial = directory.with_name(f"{directory.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -46,7 +49,7 @@ def render_world(spec: WorldSpec, directory: Path, *, processes: int | None = No
 
 def _render_parts(spec: WorldSpec, directory: Path, processes: int) -> None:
     parts = list(_parts(spec))
-    progress = Progress("rendering the mini world", sum(p.stop - p.start for p in parts), "images")
+    progress = Progress("rendering the mini world", _image_count(spec), "images")
     if processes == 1:
         for part in parts:
             progress.advance(render_part(spec, part, directory))
@@ -73,6 +76,10 @@ def _render_parts(spec: WorldSpec, directory: Path, processes: int) -> None:
 def _ignore_interrupts() -> None:
     """Ctrl-C reaches every process of the terminal; the parent alone answers it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _image_count(spec: WorldSpec) -> int:
+    return sum(part.stop - part.start for part in _parts(spec))
 
 
 def _parts(spec: WorldSpec) -> Iterator[Part]:

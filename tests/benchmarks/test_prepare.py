@@ -23,7 +23,7 @@ def test_a_world_is_rendered_into_the_cache_and_then_found(
     assert not cache.exists()
 
     prepared = ensure_ready(benchmark)
-    assert "rendering the mini world: 51/51 images" in capfd.readouterr().err
+    assert "rendering the mini world: 53/53 images" in capfd.readouterr().err
     assert prepared.digests.keys() == {"pretraining", "detection", "segmentation"}
     for stage in benchmark.stages:
         root = getattr(prepared.benchmark, stage).root
@@ -82,7 +82,7 @@ def test_a_cache_that_cannot_be_written_is_named(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("TRICKLE_CACHE", str(tmp_path / "file"))
-    with pytest.raises(DataError, match="cannot be written.*TRICKLE_CACHE"):
+    with pytest.raises(DataError, match=r"cannot be written.*TRICKLE_CACHE"):
         ensure_ready(load_benchmark(mini_toml))
 
 

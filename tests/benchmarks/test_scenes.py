@@ -11,15 +11,11 @@ import pytest
 
 from benchmarks.mini_world.boxes import scene_boxes
 from benchmarks.mini_world.kinds import CLASSES
+from benchmarks.mini_world.looks import clutter_look
 from benchmarks.mini_world.patches import Light, draw_patch
 from benchmarks.mini_world.scenes import Scene, SceneObject, render_scene
-from benchmarks.mini_world.looks import clutter_look
 from benchmarks.mini_world.writers import image_rng
 from benchmarks.world_spec import Difficulty, WorldSpec
-
-# Colors of each class in their usual and rarer palette: which channel leads (R, G, B), or None
-# for black, white and brown ones.
-GREEN, ORANGE = ("melon",), ("cheese",)
 
 
 @pytest.fixture
@@ -40,10 +36,11 @@ def calm(world_spec: WorldSpec) -> Difficulty:
     )
 
 
-def scenes(spec: WorldSpec, count: int) -> list[Scene]:
+@pytest.fixture(scope="module")
+def scenes(world_spec: WorldSpec) -> list[Scene]:
     return [
-        render_scene(spec.detection, spec.difficulty, np.random.default_rng([3, index]))
-        for index in range(count)
+        render_scene(world_spec.detection, world_spec.difficulty, np.random.default_rng([3, index]))
+        for index in range(40)
     ]
 
 
@@ -86,12 +83,12 @@ def test_masks_hold_the_classes_of_the_visible_objects(world: Path, world_spec: 
 
 
 @pytest.mark.parametrize(
-    ("name", "channels"), [("melon", (1, 0)), ("cheese", (0, 2)), ("log_slice", (0, 2))]
+    ("name", "channels"), [("melon", (1, 2)), ("cheese", (0, 2)), ("log_slice", (0, 2))]
 )
 def test_the_pixels_under_a_mask_have_the_classs_colors(
     world_spec: WorldSpec, calm: Difficulty, name: str, channels: tuple[int, int]
 ) -> None:
-    """Melons are more green than red, cheese and logs more red than blue: nearly everywhere."""
+    """Melons are more green than blue, cheese and logs more red than blue: nearly everywhere."""
     more, less = channels
     for index in range(8):
         scene = render_scene(
@@ -102,8 +99,8 @@ def test_the_pixels_under_a_mask_have_the_classs_colors(
         )
         inside = cv2.erode((scene.ids == 1).astype(np.uint8), np.ones((3, 3))) == 1
         pixels = scene.image[inside].astype(int)
-        # A yellow melon's ground and the brightest grain come close to a tie.
-        assert np.mean(pixels[:, more] >= pixels[:, less] - 25) > 0.97
+        # Highlights are white: there all channels are nearly the same.
+        assert np.mean(pixels[:, more] >= pixels[:, less] - 10) > 0.97
 
 
 def test_the_mask_is_where_the_object_changes_the_picture(
@@ -135,14 +132,15 @@ def test_a_classification_image_shows_its_class(world_spec: WorldSpec) -> None:
         assert np.count_nonzero(scene.ids == 1) > 60
 
 
-def test_scenes_have_as_many_and_as_large_objects_as_asked(world_spec: WorldSpec) -> None:
+def test_scenes_have_as_many_and_as_large_objects_as_asked(
+    world_spec: WorldSpec, scenes: list[Scene]
+) -> None:
     counts = world_spec.detection
-    found = scenes(world_spec, 25)
-    numbers = [len(scene.objects) for scene in found]
+    numbers = [len(scene.objects) for scene in scenes]
     assert max(numbers) <= counts.objects[1]
     assert np.mean(numbers) > 2
-    assert {item.label for scene in found for item in scene.objects} == set(range(10))
-    for scene in found:
+    assert {item.label for scene in scenes for item in scene.objects} == set(range(10))
+    for scene in scenes:
         assert scene.image.shape == (counts.image_size, counts.image_size, 3)
         assert scene.image.dtype == np.uint8
         for box in scene_boxes(scene):
@@ -150,9 +148,9 @@ def test_scenes_have_as_many_and_as_large_objects_as_asked(world_spec: WorldSpec
             assert max(box.x2 - box.x1, box.y2 - box.y1) <= 1.45 * counts.object_size[1]
 
 
-def test_no_object_is_hidden_entirely_by_another(world_spec: WorldSpec) -> None:
-    boxes = [len(scene_boxes(scene)) for scene in scenes(world_spec, 25)]
-    objects = [len(scene.objects) for scene in scenes(world_spec, 25)]
+def test_no_object_is_hidden_entirely_by_another(scenes: list[Scene]) -> None:
+    boxes = [len(scene_boxes(scene)) for scene in scenes]
+    objects = [len(scene.objects) for scene in scenes]
     assert sum(boxes) >= 0.95 * sum(objects)
 
 
@@ -193,8 +191,8 @@ def test_flags_of_a_scene_made_by_hand() -> None:
     }
 
 
-def test_difficult_objects_are_there_and_rare(world_spec: WorldSpec) -> None:
-    boxes = [box for scene in scenes(world_spec, 60) for box in scene_boxes(scene)]
+def test_difficult_objects_are_there_and_rare(scenes: list[Scene]) -> None:
+    boxes = [box for scene in scenes for box in scene_boxes(scene)]
     assert 0.01 < np.mean([box.difficult for box in boxes]) < 0.25
     assert 0.1 < np.mean([box.occluded for box in boxes]) < 0.7
     assert 0.02 < np.mean([box.truncated for box in boxes]) < 0.5
