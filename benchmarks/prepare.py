@@ -21,28 +21,29 @@ class PreparedBenchmark:
     digests: dict[str, str]
 
 
-def ensure_ready(benchmark: Benchmark) -> PreparedBenchmark:
+def ensure_ready(benchmark: Benchmark, *, warn: bool = True) -> PreparedBenchmark:
     """Render the benchmark's world, if it has one that is not in the cache; check all its data.
 
     Rendering happens once: another process that asks for the same world waits for it. Warnings
-    about the data go to stderr.
+    about the data go to stderr, unless the caller is a job of a run that has told them already
+    (warn=False).
 
     Raises DataError: data that is missing or damaged, or a cache that cannot be written.
     """
     if benchmark.world is None:
-        return _validated(benchmark)
+        return _validated(benchmark, warn=warn)
     folder = world_folder(benchmark)
     if not folder.is_dir():
         _render_once(benchmark, folder)
-    return _in_world(benchmark, folder)
+    return _in_world(benchmark, folder, warn=warn)
 
 
 def find_ready(benchmark: Benchmark) -> PreparedBenchmark | None:
     """As `ensure_ready`, but None where the world would have to be rendered first."""
     if benchmark.world is None:
-        return _validated(benchmark)
+        return _validated(benchmark, warn=True)
     folder = world_folder(benchmark)
-    return _in_world(benchmark, folder) if folder.is_dir() else None
+    return _in_world(benchmark, folder, warn=True) if folder.is_dir() else None
 
 
 def world_folder(benchmark: Benchmark) -> Path:
@@ -69,20 +70,20 @@ def _render_once(benchmark: Benchmark, folder: Path) -> None:
         ) from error
 
 
-def _in_world(benchmark: Benchmark, folder: Path) -> PreparedBenchmark:
+def _in_world(benchmark: Benchmark, folder: Path, *, warn: bool) -> PreparedBenchmark:
     check_seal(folder)
     placed = {}
     for stage in benchmark.stages:
         budget = getattr(benchmark, stage)
         placed[stage] = budget.model_copy(update={"root": folder / budget.root})
-    return _validated(benchmark.model_copy(update=placed))
+    return _validated(benchmark.model_copy(update=placed), warn=warn)
 
 
-def _validated(benchmark: Benchmark) -> PreparedBenchmark:
+def _validated(benchmark: Benchmark, *, warn: bool) -> PreparedBenchmark:
     digests = {}
     for stage in benchmark.stages:
         data = validate_stage(benchmark, stage)
         digests[stage] = data.digest
-        for warning in data.warnings:
+        for warning in data.warnings if warn else ():
             print(f"{benchmark.name}, {stage}: {warning}", file=sys.stderr)
     return PreparedBenchmark(benchmark=benchmark, digests=digests)

@@ -138,7 +138,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = _arguments(argv)
     parse_backbone(arguments.backbone)
     benchmark = load_benchmark(arguments.benchmark)
-    prepared = ensure_ready(benchmark)
+    prepared = ensure_ready(benchmark, warn=arguments.artifact is None)
     if arguments.artifact is None:
         out = arguments.out or Path("runs") / benchmark.name
         artifact = pretrain_with_teachers(

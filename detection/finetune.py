@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     """Trains, tests and writes the result. Raises ValueError for a mistake of the user's."""
     arguments = finetuning_arguments(__doc__, argv)
     card = read_card(arguments.artifact)
-    prepared = ensure_ready(load_benchmark(arguments.benchmark))
+    prepared = ensure_ready(load_benchmark(arguments.benchmark), warn=False)
     budget = prepared.benchmark.detection
     if budget is None:
         raise ValueError(f"benchmark {prepared.benchmark.name} has no [detection]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,18 @@ class SegmentationMetric(IoUMetric):
         intersect, union, predicted, labeled = (sum(part) for part in zip(*results, strict=True))
         counts = self.total_area_to_metrics(intersect, union, predicted, labeled, ["mIoU"])
         return {
-            "mIoU": _percent(np.nanmean(counts["IoU"])),
+            "mIoU": _percent(_mean(counts["IoU"])),
             "aAcc": _percent(counts["aAcc"]),
-            "mAcc": _percent(np.nanmean(counts["Acc"])),
+            "mAcc": _percent(_mean(counts["Acc"])),
             "per_class": [_percent(value) for value in counts["IoU"]],
             "n": len(results),
         }
+
+
+def _mean(shares: np.ndarray) -> float:
+    """Over the classes that have pixels; NaN where none has any."""
+    present = shares[~np.isnan(shares)]
+    return float(present.mean()) if present.size else math.nan
 
 
 def _percent(share: Any) -> float | None:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -59,7 +60,7 @@ def _render_parts(spec: WorldSpec, directory: Path, processes: int) -> None:
     with ProcessPoolExecutor(
         min(processes, len(parts)),
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=_ignore_interrupts,
+        initializer=_follow_parent,
     ) as pool:
         try:
             for done in as_completed(
@@ -73,9 +74,18 @@ def _render_parts(spec: WorldSpec, directory: Path, processes: int) -> None:
             progress.close()
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches every process of the terminal; the parent alone answers it."""
+def _follow_parent() -> None:
+    """Leave Ctrl-C, which all processes of a terminal get, to the parent; end when it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # A pool's process waits for work for ever when its parent was killed.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _image_count(spec: WorldSpec) -> int:

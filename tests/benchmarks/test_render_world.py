@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -107,6 +114,50 @@ def test_what_a_killed_run_left_is_removed(
     assert contents(tmp_path / "world") == contents(world)
     assert [path.name for path in tmp_path.iterdir()] == ["world"]
     check_seal(tmp_path / "world")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_call_leaves_no_process_and_no_world(
+    how: signal.Signals, tmp_path: Path
+) -> None:
+    code = (
+        "import sys; from pathlib import Path; from benchmarks.schema import load_benchmark; "
+        "from benchmarks.mini_world.render_world import render_world; "
+        "render_world(load_benchmark('mini').world, Path(sys.argv[1]), processes=2)"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "world")],
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    waited_for(lambda: any(tmp_path.rglob("*.xml")))
+    if how is signal.SIGINT:
+        os.killpg(run.pid, how)  # as a terminal does
+    else:
+        run.kill()
+    assert run.wait(timeout=60) != 0
+    waited_for(lambda: not members(run.pid))
+    assert not (tmp_path / "world").exists()
+    if how is signal.SIGINT:
+        assert list(tmp_path.iterdir()) == []
+
+
+def members(group: int) -> list[int]:
+    """The living processes of a process group."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, process_group = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(process_group) == group and state != "Z":
+                found.append(int(stat.parent.name))
+    return found
+
+
+def waited_for(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_the_digest_follows_the_specification(world_spec: WorldSpec) -> None:
