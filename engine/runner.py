@@ -64,11 +64,17 @@ class StepLoop(IterBasedTrainLoop):
         self.runner.call_hook("before_train")
         self.runner.call_hook("before_train_epoch")
         stream = iter(self.dataloader)
-        while self._iter < self._max_iters:
-            self.runner.model.train()
-            self.run_iter(next(stream))
-            if self._iter % self.val_interval == 0 and self._iter < self._max_iters:
-                self._validate()
+        try:
+            while self._iter < self._max_iters:
+                self.runner.model.train()
+                self.run_iter(next(stream))
+                if self._iter % self.val_interval == 0 and self._iter < self._max_iters:
+                    self._validate()
+        finally:
+            # The workers end with the last reference to their iterator. Left to the garbage
+            # collector, as a part of a cycle, each would be waited for in vain for five seconds.
+            del stream
+            self.dataloader_iterator = self.dataloader._iterator = None
         self._validate()
         self.runner.call_hook("after_train_epoch")
         self.runner.call_hook("after_train")
