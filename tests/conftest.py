@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -217,8 +218,11 @@ def forget_mmengine() -> Callable[[], None]:
 
 @pytest.fixture(autouse=True)
 def _no_trace_of_runners() -> Iterator[None]:
-    """A Runner leaves its scope behind, in which the next test would build its models."""
+    """A Runner leaves its scope behind, in which the next test would build its models; a program
+    that is called within the tests' process leaves its silence."""
+    disabled = logging.root.manager.disable
     yield
+    logging.disable(disabled)
     _forget_mmengine()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,7 @@ def test_workers_change_nothing(make_runner: MakeRunner, toy: Any, tmp_path: Pat
         runner = make_runner(tmp_path / str(workers), toy(dropout=0.3), steps=7, workers=workers)
         runner.train()
         states.append(state_of(runner))
+        assert multiprocessing.active_children() == [], "they end with the training"
     assert_equal(*states)
 
 
