@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from eval.execute import default_slots
 from eval.layout import locked
 from eval.records import Record, read_records
 
@@ -75,11 +76,12 @@ def test_a_crash_costs_one_cell_and_is_tried_again(stages: Stages) -> None:
     code, out, _ = stages.run(*ASK, FAKE_CRASH="detection-resnet50d_mixup")
     assert code == 1
     assert len(stages.calls) == 6
+    (crashed,) = [call for call in stages.calls if call.startswith("detection-resnet50d_mixup")]
     failed = cells(stages)["resnet50d_mixup", "detection"]
     assert failed.status == "failed"
     assert failed.message is not None
     assert failed.message.startswith("Traceback")
-    assert failed.message.endswith("the disk fell out of " + stages.calls[2])
+    assert failed.message.endswith("the disk fell out of " + crashed)
     assert "FAILED: RuntimeError: the disk fell out of" in out
     assert row(stages, "resnet50d_mixup")["metrics"]["mAP"] is None
     assert row(stages, "resnet50d_mixup")["metrics"]["mIoU"]["mean"] == 30
@@ -87,7 +89,7 @@ def test_a_crash_costs_one_cell_and_is_tried_again(stages: Stages) -> None:
 
     code, _, _ = stages.run(*ASK)
     assert code == 0
-    assert stages.calls[6:] == [stages.calls[2]]
+    assert stages.calls[6:] == [crashed]
     assert cells(stages)["resnet50d_mixup", "detection"].status == "ok"
     assert "failed" not in (stages.folder / "out" / "table.md").read_text()
 
@@ -95,11 +97,11 @@ def test_a_crash_costs_one_cell_and_is_tried_again(stages: Stages) -> None:
 def test_what_depends_on_a_crash_is_not_begun_and_says_why(stages: Stages) -> None:
     code, out, _ = stages.run(*ASK, FAKE_CRASH="pretraining")
     assert code == 1
-    assert [call.partition("-")[0] for call in stages.calls] == [
-        "weights",
-        "pretraining",
+    assert sorted(call.partition("-")[0] for call in stages.calls) == [
         "detection",
+        "pretraining",
         "segmentation",
+        "weights",
     ]
     failed = cells(stages)["resnet50d_mixup", "segmentation"]
     assert failed.status == "failed"
@@ -162,10 +164,15 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(
     assert "the same command goes on from there" in err
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid_file.read_text()), 0)
-    assert {task for _, task in cells(stages)} == {"classification", "detection"}
-    done = stages.calls
+    finished = set(cells(stages))
+    assert ("resnet50d_mixup", "classification") in finished
+    assert ("resnet50d_mixup", "segmentation") not in finished
+    before = len(stages.calls)
     assert stages.run(*ASK)[0] == 0
-    assert stages.calls[len(done) :] == [done[-1], *stages.calls[-2:]]
+    again = stages.calls[before:]
+    assert any(call.startswith("segmentation-resnet50d_mixup") for call in again)
+    assert len(again) == len(cells(stages)) - len(finished)  # nothing that was finished
+    assert len(cells(stages)) == 5
 
 
 def test_two_runs_cannot_share_an_out(stages: Stages) -> None:
@@ -213,3 +220,16 @@ def test_a_lost_record_of_a_pretraining_comes_back_from_its_card(stages: Stages)
     assert len(stages.calls) == 6
     assert path.exists()
     assert row(stages, "resnet50d_mixup")["metrics"]["top1"]["mean"] == 50  # the fake card's
+
+
+def test_as_many_jobs_run_at_once_as_there_are_slots(stages: Stages) -> None:
+    # Each hanging job holds its slot, so that both being there at once shows two slots.
+    process = stages.start(*ASK, FAKE_HANG="detection-scratch pretraining")
+    deadline = time.monotonic() + 20
+    while len(stages.calls) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    started = {call.partition("-")[0] for call in stages.calls}
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    expected = {"weights", "pretraining"} | ({"detection"} if default_slots() > 1 else set())
+    assert started == expected
