@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
@@ -23,6 +24,8 @@ from engine.divergence import StopOnDivergence
 from engine.progress import Progress
 from engine.randomness import EpochStream, StepRandomness
 
+_SAVING = ".saving-"
+
 
 class QuietRunner(Runner):
     """mmengine's Runner whose log goes to the file (errors to the screen too) and whose
@@ -41,11 +44,12 @@ class QuietRunner(Runner):
         return float(self.message_hub.get_info(ELAPSED, 0.0))
 
     def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        kwargs.setdefault("strict", True)  # a checkpoint of another model is an error
         with redirect_stdout(io.StringIO()):  # mmengine prints what it logs as well
             return super().load_checkpoint(*args, **kwargs)
 
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
-        with tempfile.TemporaryDirectory(prefix=".saving-", dir=out_dir) as temporary:
+        with tempfile.TemporaryDirectory(prefix=_SAVING, dir=out_dir) as temporary:
             super().save_checkpoint(temporary, filename, *args, **kwargs)
             replace_durably(Path(temporary) / filename, Path(out_dir) / filename)
 
@@ -130,6 +134,8 @@ def build_runner(
     val_interval, checkpoint_interval: in steps; by default at the end, and every tenth.
     optim_wrapper: as `engine.precision.optim_wrapper` makes it.
     """
+    for unfinished in Path(work_dir).glob(f"{_SAVING}*"):  # of a process killed while saving
+        shutil.rmtree(unfinished)
     resumed = latest_checkpoint(work_dir)
     every = checkpoint_interval or max(1, steps // 10)
     # Gradients are not saved: a checkpoint follows a whole step, not one of its micro-steps.
