@@ -108,6 +108,12 @@ def train_loader(
     )
 
 
+def _remove_unfinished(work_dir: str | Path) -> None:
+    """What a process that was killed while saving has left behind."""
+    for folder in Path(work_dir).glob(f"{_SAVING}*"):
+        shutil.rmtree(folder)
+
+
 def build_runner(
     *,
     label: str,
@@ -134,8 +140,7 @@ def build_runner(
     val_interval, checkpoint_interval: in steps; by default at the end, and every tenth.
     optim_wrapper: as `engine.precision.optim_wrapper` makes it.
     """
-    for unfinished in Path(work_dir).glob(f"{_SAVING}*"):  # of a process killed while saving
-        shutil.rmtree(unfinished)
+    _remove_unfinished(work_dir)
     resumed = latest_checkpoint(work_dir)
     every = checkpoint_interval or max(1, steps // 10)
     # Gradients are not saved: a checkpoint follows a whole step, not one of its micro-steps.

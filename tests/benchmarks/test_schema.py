@@ -219,6 +219,7 @@ def test_loading_needs_neither_torch_nor_numpy() -> None:
     code = (
         "import sys; from benchmarks.schema import load_benchmark; import benchmarks.prepare; "
         "load_benchmark('mini'); load_benchmark('paper'); "
-        "sys.exit(', '.join({'torch', 'numpy', 'cv2'} & sys.modules.keys()) or 0)"
+        "print(sorted({'torch', 'numpy', 'cv2'} & sys.modules.keys()))"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
