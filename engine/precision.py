@@ -13,12 +13,38 @@ from torch import nn
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
-class Bfloat16OptimWrapper(OptimWrapper):
-    """Autocast to bfloat16 on the CPU, which mmengine's AmpOptimWrapper refuses."""
+class HalfOptimWrapper(AmpOptimWrapper):
+    """mmengine's AmpOptimWrapper on the CPU too: autocast, and for float16 a loss scale.
+
+    The optimizer's weights stay float32 (Micikevicius et al. 2018, arXiv:1710.03740). loss_scale:
+    a fixed factor on the loss, or "dynamic": halved where a gradient is not finite, whose step is
+    left out, and doubled after 2000 steps without.
+    """
+
+    def __init__(
+        self,
+        *,
+        precision: Literal["bfloat16", "float16"],
+        loss_scale: float | Literal["dynamic"] = "dynamic",
+        **options: Any,
+    ) -> None:
+        OptimWrapper.__init__(self, **options)  # AmpOptimWrapper's own refuses a CPU
+        self.cast_dtype = getattr(torch, precision)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        fixed = None if loss_scale == "dynamic" else float(loss_scale)
+        self._scale_update_param = fixed
+        self.loss_scaler = torch.amp.GradScaler(
+            self.device,
+            init_scale=2.0**16 if fixed is None else fixed,
+            enabled=precision == "float16",  # bfloat16 has the range of float32
+        )
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        with super().optim_context(model), torch.autocast("cpu", torch.bfloat16):
+        with (
+            OptimWrapper.optim_context(self, model),
+            torch.autocast(self.device, self.cast_dtype),
+        ):
             yield
 
 
@@ -37,19 +63,18 @@ def optim_wrapper(
     optimizer: torch.optim.Optimizer | dict[str, Any],
     *,
     precision: Precision = "float32",
+    loss_scale: float | Literal["dynamic"] = "dynamic",
     accumulate: int = 1,
     **options: Any,
 ) -> dict[str, Any]:
     """mmengine's configuration of an optimizer step.
 
-    accumulate: micro-batches per step; options: mmengine's (clip_grad, paramwise_cfg).
+    loss_scale: of float16. accumulate: micro-batches per step; options: mmengine's (clip_grad,
+    paramwise_cfg).
     """
     if accumulate < 1:
         raise ValueError(f"accumulate must be at least 1, not {accumulate}")
     common = dict(optimizer=optimizer, accumulative_counts=accumulate, **options)
     if precision == "float32":
         return dict(type=OptimWrapper, **common)
-    if precision == "bfloat16" and not torch.cuda.is_available():
-        return dict(type=Bfloat16OptimWrapper, **common)
-    scaling = {"loss_scale": "dynamic"} if precision == "float16" else {}
-    return dict(type=AmpOptimWrapper, dtype=precision, **scaling, **common)
+    return dict(type=HalfOptimWrapper, precision=precision, loss_scale=loss_scale, **common)

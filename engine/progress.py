@@ -58,6 +58,12 @@ class Progress(Hook):
         else:
             self._line(text)
 
+    def after_train(self, runner: Any) -> None:
+        if runner.iter < runner.max_iters:  # stopped early, by a hook
+            if self.terminal:
+                sys.stderr.write("\r\x1b[K")
+            self._line(f"{self.label}: stopped at step {runner.iter} of {runner.max_iters}")
+
     @staticmethod
     def _line(text: str) -> None:
         print(f"  {text}", file=sys.stderr, flush=True)

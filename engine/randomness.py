@@ -47,14 +47,23 @@ class EpochStream(Sampler[SampleKey]):
 
     `start` is the number of keys already consumed: a resumed run sets it instead of drawing and
     discarding samples. Of several processes, each takes every `world_size`-th key of one stream.
+    repeats: keys of one sample that follow each other, each with an epoch, that is an
+    augmentation, of its own (Hoffer et al. 2020, arXiv:1901.09335).
     """
 
     def __init__(
-        self, length: int, *, seed: int, start: int = 0, rank: int = 0, world_size: int = 1
+        self,
+        length: int,
+        *,
+        seed: int,
+        start: int = 0,
+        repeats: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         if length < 1:
             raise ValueError("cannot draw samples from an empty data set")
-        self.length, self.seed, self.start = length, seed, start
+        self.length, self.seed, self.start, self.repeats = length, seed, start, repeats
         self.rank, self.world_size = rank, world_size
 
     def __len__(self) -> int:
@@ -65,10 +74,11 @@ class EpochStream(Sampler[SampleKey]):
         position = self.start + self.rank
         epoch, order = -1, np.empty(0, np.int64)
         while True:
-            if position // self.length != epoch:
-                epoch = position // self.length
+            draw, repeat = divmod(position, self.repeats)
+            if draw // self.length != epoch:
+                epoch = draw // self.length
                 order = np.random.default_rng([self.seed, epoch]).permutation(self.length)
-            yield SampleKey(epoch, int(order[position % self.length]))
+            yield SampleKey(epoch * self.repeats + repeat, int(order[draw % self.length]))
             position += self.world_size
 
 

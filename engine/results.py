@@ -49,6 +49,7 @@ class StageResult(BaseModel):
 
     status: "diverged" where the loss became NaN or infinite; metrics are then empty or null.
     per_class: metric name -> class name -> value. cost: "seconds", "peak_memory_mb" and counts.
+    notes: what a reader of the numbers should know.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -59,6 +60,7 @@ class StageResult(BaseModel):
     cost: dict[str, float] = {}
     protocol: dict[str, Any] = {}
     environment: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Writes the result whole or not at all; the folder must exist."""

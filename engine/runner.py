@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.evaluator import BaseMetric, Evaluator
-from mmengine.hooks import CheckpointHook, EMAHook, Hook, LoggerHook
+from mmengine.hooks import CheckpointHook, Hook, LoggerHook
 from mmengine.logging import MMLogger
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from backbones.atomic import replace_durably
+from engine.averaging import AveragedWeights
 from engine.checkpoints import ELAPSED, PlainCheckpoint, latest_checkpoint
 from engine.divergence import StopOnDivergence
 from engine.progress import Progress
@@ -57,19 +58,23 @@ class QuietRunner(Runner):
 class StepLoop(IterBasedTrainLoop):
     """Trains for a number of steps; a resumed run starts its data stream where it stopped.
 
-    metrics: of the last validation, which always follows the last step.
+    A hook may end it earlier by setting `stop_training`. metrics: of the last validation, which
+    always follows the last step.
     """
 
     metrics: dict[str, Any] | None = None
+    _validated_at = -1
 
     def run(self) -> nn.Module:
         batches = self.dataloader.batch_sampler
         batches.sampler.start = self._iter * batches.batch_size * batches.sampler.world_size
         self.runner.call_hook("before_train")
         self.runner.call_hook("before_train_epoch")
+        if self._iter and self._iter % self.val_interval == 0:
+            self._validate()  # a checkpoint is written before the validation of its step
         stream = iter(self.dataloader)
         try:
-            while self._iter < self._max_iters:
+            while self._iter < self._max_iters and not self.stop_training:
                 self.runner.model.train()
                 self.run_iter(next(stream))
                 if self._iter % self.val_interval == 0 and self._iter < self._max_iters:
@@ -79,12 +84,14 @@ class StepLoop(IterBasedTrainLoop):
             # collector, as a part of a cycle, each would be waited for in vain for five seconds.
             del stream
             self.dataloader_iterator = self.dataloader._iterator = None
-        self._validate()
+        if self._validated_at != self._iter:
+            self._validate()
         self.runner.call_hook("after_train_epoch")
         self.runner.call_hook("after_train")
         return self.runner.model
 
     def _validate(self) -> None:
+        self._validated_at = self._iter
         if self.runner.val_loop is not None:
             self.metrics = self.runner.val_loop.run()
 
@@ -95,13 +102,14 @@ def train_loader(
     batch_size: int,
     seed: int,
     workers: int = 0,
+    repeats: int = 1,
     collate: Callable[[list[Any]], Any] | None = None,
 ) -> DataLoader:
     """An endless loader over `EpochStream`; the data set is indexed by SampleKey."""
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        sampler=EpochStream(len(dataset), seed=seed),  # type: ignore[arg-type]
+        sampler=EpochStream(len(dataset), seed=seed, repeats=repeats),  # type: ignore[arg-type]
         num_workers=workers,
         collate_fn=collate,
         persistent_workers=workers > 0,
@@ -136,7 +144,7 @@ def build_runner(
 
     label: what is trained, for the progress line. steps: micro-steps, accumulated ones counted.
     work_dir: logs, TensorBoard events and checkpoints; a checkpoint found there is resumed.
-    ema_decay: keeps and validates an exponential moving average of the weights.
+    ema_decay: keeps, validates and ends with an exponential moving average of the weights.
     val_interval, checkpoint_interval: in steps; by default at the end, and every tenth.
     optim_wrapper: as `engine.precision.optim_wrapper` makes it.
     """
@@ -159,7 +167,8 @@ def build_runner(
         *hooks,
     ]
     if ema_decay is not None:
-        ours.append(EMAHook(momentum=1 - ema_decay))
+        accumulate = optim_wrapper["accumulative_counts"]
+        ours.append(AveragedWeights(ema_decay, accumulate=accumulate))
     ours.append(Progress(label))
     return QuietRunner(
         model=model,

@@ -11,6 +11,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
+from engine.averaging import AveragedWeights
 from engine.checkpoints import latest_checkpoint
 from engine.runner import QuietRunner
 
@@ -37,7 +38,7 @@ class Interrupt(Hook):
 
 
 def state_of(runner: QuietRunner) -> dict[str, Any]:
-    (average,) = [h for h in runner.hooks if type(h).__name__ == "EMAHook"] or [None]
+    (average,) = [h for h in runner.hooks if isinstance(h, AveragedWeights)] or [None]
     return {
         "weights": dict(runner.model.state_dict()),
         "average": {} if average is None else dict(average.ema_model.state_dict()),
@@ -69,7 +70,9 @@ def assert_equal(a: Any, b: Any, where: str = "") -> None:
         pytest.param(7, {"workers": 2}, id="with workers"),
         pytest.param(10, {"ema_decay": 0.9}, id="averaged"),
         pytest.param(10, {"precision": "bfloat16"}, id="half precision"),
+        pytest.param(10, {"precision": "float16"}, id="loss scale"),
         pytest.param(11, {"accumulate": 2}, id="accumulated"),
+        pytest.param(11, {"accumulate": 2, "ema_decay": 0.9}, id="accumulated and averaged"),
     ],
 )
 def test_the_same_bits(

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.registry import OPTIM_WRAPPERS
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from engine.checkpoints import latest_checkpoint
 from engine.divergence import Diverged
+from engine.precision import optim_wrapper
 from engine.runner import QuietRunner
 
 MakeRunner = Callable[..., QuietRunner]
@@ -157,8 +159,8 @@ def test_the_average_of_the_weights_has_its_closed_form(
     checkpoint = torch.load(tmp_path / "iter_9.pth", weights_only=True)
     for name, expected in average.items():
         torch.testing.assert_close(checkpoint["state_dict"][name], expected)
-        # Training itself goes on from the last weights.
-        assert torch.equal(runner.model.state_dict()[name], record.weights[-1][name])
+        torch.testing.assert_close(runner.model.state_dict()[name], expected)
+        assert not torch.allclose(expected, record.weights[-1][name]), "the last weights"
     averaged = toy()
     averaged.load_state_dict(average)
     (batch,) = validation["val_loader"]
@@ -175,6 +177,41 @@ def test_bfloat16_computes_in_half_and_keeps_whole_weights(
     assert model.outputs.dtype is torch.bfloat16
     assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.float32}
     assert fall(record.losses) < 0.1
+
+
+def test_the_average_counts_steps_and_not_their_parts(
+    make_runner: MakeRunner, toy: Any, tmp_path: Path
+) -> None:
+    whole = make_runner(tmp_path / "whole", toy(), steps=6, batch_size=8, ema_decay=0.7)
+    halves = make_runner(
+        tmp_path / "halves", toy(), steps=12, batch_size=4, accumulate=2, ema_decay=0.7
+    )
+    for runner in (whole, halves):
+        runner.train()
+    for name, tensor in whole.model.state_dict().items():
+        torch.testing.assert_close(halves.model.state_dict()[name], tensor, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("loss_scale", "moves"), [(1.0, False), (2.0**14, True), ("dynamic", True)]
+)
+def test_loss_scaling_rescues_gradients_that_float16_cannot_hold(
+    loss_scale: Any, moves: bool
+) -> None:
+    # The gradient of mean(w x c) with c = 1e-9 is below float16's smallest number, 2^-24 = 6e-8.
+    weight = torch.nn.Parameter(torch.ones(4, dtype=torch.float32))
+    optimizer = torch.optim.SGD([weight], lr=1e9)
+    wrapper = OPTIM_WRAPPERS.build(
+        optim_wrapper(optimizer, precision="float16", loss_scale=loss_scale)
+    )
+    model = torch.nn.Module()
+    with wrapper.optim_context(model):
+        half = weight.half() * torch.ones(4, dtype=torch.float16)
+        loss = (half.float() * 4e-9).mean()
+    wrapper.update_params(loss)
+    # By hand: w - lr dL/dw = 1 - 1e9 * 1e-9 = 0.
+    assert weight.tolist() == pytest.approx([0.0 if moves else 1.0] * 4, abs=0.01)
+    assert weight.dtype is torch.float32
 
 
 def test_an_unknown_number_of_micro_batches_is_refused(
