@@ -21,7 +21,9 @@ class Backbone(nn.Module):
     architecture, width, output_stride: the arguments of `create_backbone` that make it again.
     features: channels and strides of what forward returns. preprocessing: what its input went
     through. native_size: side in pixels of the square images that the architecture is designed
-    for. card: of the artifact that it was loaded from, if any.
+    for. fixed_size: side of the only images that it takes, None where it takes any. card: of the
+    artifact that it was loaded from, if any. auxiliary_level: index of the level that feeds an
+    auxiliary classifier in training, None where the architecture has none.
     """
 
     architecture: str
@@ -30,11 +32,32 @@ class Backbone(nn.Module):
     features: FeatureSpec
     preprocessing: Preprocessing
     native_size: int = 224
+    fixed_size: int | None = None
+    auxiliary_level: int | None = None
     card: Card | None = None
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W) -> C2..C5, each (B, channels[i], H / strides[i], W / strides[i])."""
+        """(B, 3, H, W) -> C2..C5, each (B, channels[i], H / strides[i], W / strides[i]).
+
+        Sizes that the stride does not divide are rounded up. Raises ValueError for an image of
+        another size than `fixed_size`, where there is one.
+        """
         raise NotImplementedError
+
+    def classification_features(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The levels as the classifier sees them, which pools the last: of (B, 3, H, W).
+
+        The same as forward, except where the original network lies on another grid than the
+        detector's. Channels are those of `features`. Raises ValueError for images too small.
+        """
+        return self(x)
+
+    def auxiliary_head(self, num_classes: int) -> nn.Module:
+        """The auxiliary classifier: level `auxiliary_level` of `classification_features` to logits.
+
+        Raises ValueError where the architecture has none.
+        """
+        raise ValueError(f"{self.architecture} has no auxiliary classifier")
 
     def parameters_until(self, stage: int) -> list[nn.Parameter]:
         """The parameters of the stem (stage 0), or of the stem and the first 1..4 stages."""

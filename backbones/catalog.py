@@ -9,9 +9,19 @@ from collections.abc import Iterable
 DEPTHS: tuple[int, ...] = (18, 34, 50, 101, 152)
 VARIANTS: tuple[str, ...] = ("a", "b", "c", "d")
 
-ARCHITECTURES: tuple[str, ...] = tuple(
+RESNETS: tuple[str, ...] = tuple(
     f"resnet{depth}{variant}" for depth in DEPTHS for variant in VARIANTS
 )
+
+ARCHITECTURES: tuple[str, ...] = (*RESNETS, "inception_v3", "mobilenet")
+
+TORCHVISION_MODELS: tuple[str, ...] = tuple(f"resnet{depth}" for depth in DEPTHS)
+
+NATIVE_SIZES: dict[str, int] = {"inception_v3": 299}
+"""Side in pixels of the images that an architecture is designed for, where it is not 224."""
+
+MINIMUM_SIZES: dict[str, int] = {"inception_v3": 75}
+"""Side of the smallest image that an architecture can classify, where there is such a limit."""
 
 _RESNET = re.compile(r"resnet(\d+)([a-z])")
 _FOREIGN = re.compile(r"(timm|torchvision):[A-Za-z0-9_.\-]+")
@@ -57,10 +67,10 @@ def check_architecture(name: str) -> None:
 def parse_architecture(name: str) -> tuple[int, str]:
     """Depth and variant of a ResNet: "resnet50d" -> (50, "d").
 
-    Raises UnknownNameError for any name that is not in `ARCHITECTURES`.
+    Raises UnknownNameError for any name that is not in `RESNETS`.
     """
     check_architecture(name)
     match = _RESNET.fullmatch(name)
     if match is None:
-        raise UnknownNameError(f"{name!r} is not one of {', '.join(ARCHITECTURES)}")
+        raise UnknownNameError(f"{name!r} is not one of {', '.join(RESNETS)}")
     return int(match[1]), match[2]

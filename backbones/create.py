@@ -10,9 +10,10 @@ def create_backbone(name: str, *, output_stride: int = 32, width: float = 1.0) -
     """A backbone with random weights; forward returns the tuple (C2, C3, C4, C5).
 
     name: one of `ARCHITECTURES`, `timm:<model>` or `torchvision:<model>`. output_stride: 32, or
-    16 or 8 with dilated last stages. width: factor on a ResNet's channels; other models have
-    width 1 only. Random numbers come from torch's global generator. `.features` says channels
-    and strides. Raises UnknownNameError for the name and ValueError for the other arguments.
+    16 or 8 with dilated last stages. width: factor on the channels of our own architectures;
+    models of timm and torchvision have width 1 only. Random numbers come from torch's global
+    generator. `.features` says channels and strides. Raises UnknownNameError for the name and
+    ValueError for the other arguments.
     """
     check_architecture(name)
     package, _, model = name.partition(":")
@@ -26,6 +27,14 @@ def create_backbone(name: str, *, output_stride: int = 32, width: float = 1.0) -
         from backbones.torchvision_models import torchvision_backbone
 
         return torchvision_backbone(model, output_stride=output_stride)
+    if name == "inception_v3":
+        from backbones.inception_v3 import InceptionV3
+
+        return InceptionV3(width=width, output_stride=output_stride)
+    if name == "mobilenet":
+        from backbones.mobilenet import MobileNet
+
+        return MobileNet(width=width, output_stride=output_stride)
     from backbones.resnet import ResNet
 
     depth, variant = parse_architecture(name)
@@ -34,4 +43,6 @@ def create_backbone(name: str, *, output_stride: int = 32, width: float = 1.0) -
 
 def _check_full_width(name: str, width: float) -> None:
     if width != 1.0:
-        raise ValueError(f"only our ResNets have a width: {name} has width 1, got {width!r}")
+        raise ValueError(
+            f"only our own architectures have a width: {name} has width 1, got {width!r}"
+        )

@@ -59,7 +59,7 @@ def obtain(spec: str, directory: str | os.PathLike[str], *, seed: int, width: fl
     """Writes the artifact of `spec` and returns its card.
 
     seed: of random weights; imported ones do not depend on it. width: factor on the channels of
-    our ResNets; a benchmark has one width for all its backbones, and models of timm and
+    our architectures; a benchmark has one width for all its backbones, and models of timm and
     torchvision, which come in their own sizes, ignore it. Raises UnknownNameError, WeightsError,
     ArtifactError, OSError.
     """
@@ -154,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--artifact", required=True, type=Path, metavar="DIR", help="is written")
     parser.add_argument("--seed", type=int, default=0, help="of random weights (default: 0)")
     parser.add_argument(
-        "--width", type=float, default=1.0, help="factor on our ResNets' channels (default: 1)"
+        "--width", type=float, default=1.0, help="factor on our networks' channels (default: 1)"
     )
     return parser
 

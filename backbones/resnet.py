@@ -30,6 +30,7 @@ from backbones.catalog import DEPTHS, VARIANTS, UnknownNameError
 from backbones.features import FeatureSpec
 from backbones.initialization import initialize, zero_gamma
 from backbones.preprocessing import IMAGENET_PAPER
+from backbones.width import check_width, scale_channels
 
 __all__ = ["BasicBlock", "Bottleneck", "ResNet", "initialize", "zero_gamma"]
 
@@ -41,11 +42,6 @@ _BLOCKS_PER_STAGE = {
     152: (3, 8, 36, 3),
 }
 _STAGE_CHANNELS = (64, 128, 256, 512)
-
-
-def scale_channels(channels: int, width: float) -> int:
-    """`channels * width`, rounded to the nearest multiple of 8 (at least 8), halves upwards."""
-    return max(8, int(channels * width / 8 + 0.5) * 8)
 
 
 class DenseAveragePool(nn.Module):
@@ -94,7 +90,10 @@ def _shortcut(
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions, of ResNet-18 and -34."""
+    """Two 3x3 convolutions, of ResNet-18 and -34.
+
+    drop_path: what the residual branch goes through before the addition (timm's name and place).
+    """
 
     expansion = 1
 
@@ -116,11 +115,12 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
+        self.drop_path: nn.Module = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
-        x = self.bn2(self.conv2(x))
+        x = self.drop_path(self.bn2(self.conv2(x)))
         return self.relu(x + shortcut)
 
     def zero_init_last(self) -> None:
@@ -129,7 +129,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions, of ResNet-50 and deeper."""
+    """1x1, 3x3, 1x1 convolutions, of ResNet-50 and deeper; drop_path: see `BasicBlock`."""
 
     expansion = 4
 
@@ -156,12 +156,13 @@ class Bottleneck(nn.Module):
         self.bn3 = nn.BatchNorm2d(channels * self.expansion)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = downsample
+        self.drop_path: nn.Module = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.relu(self.bn2(self.conv2(x)))
-        x = self.bn3(self.conv3(x))
+        x = self.drop_path(self.bn3(self.conv3(x)))
         return self.relu(x + shortcut)
 
     def zero_init_last(self) -> None:
@@ -189,8 +190,7 @@ class ResNet(Backbone):
                 f"no ResNet of depth {depth!r} and variant {variant!r}: depths are "
                 f"{', '.join(map(str, DEPTHS))}, variants {', '.join(VARIANTS)}"
             )
-        if not 0 < width <= 8:
-            raise ValueError(f"width is a factor above 0 and at most 8, got {width!r}")
+        check_width(width)
         check_output_stride(output_stride)
         self.architecture = f"resnet{depth}{variant}"
         self.width = float(width)

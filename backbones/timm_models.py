@@ -1,20 +1,25 @@
-"""Any model of timm that gives feature maps of strides 4, 8, 16 and 32."""
+"""Any model of timm, by name, with the common interface."""
 
 from __future__ import annotations
 
 import copy
+import math
 import os
 from typing import Any
 
 import timm
 import torch
+from timm.models import group_parameters
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
-from backbones.base import Backbone, check_output_stride
-from backbones.catalog import UnknownNameError, nearest
+from backbones.alignment import aligned_levels
+from backbones.base import Backbone
 from backbones.features import FeatureSpec
 from backbones.hub import offline_when_unreachable
 from backbones.preprocessing import Preprocessing
+from backbones.resampling import resample
+from backbones.timm_plan import channels_first, check_timm_model, plan_timm
 from backbones.weights_file import (
     ImportedWeights,
     WeightsError,
@@ -22,62 +27,101 @@ from backbones.weights_file import (
     read_state_dict,
 )
 
-_REDUCTIONS = (4, 8, 16, 32)
-_STEM_REDUCTION = 2
 # First modules of the models without a level of stride 2 (ConvNeXt; Swin, PVT).
 _STEM_NAMES = ("stem", "patch_embed")
 
 
 class TimmBackbone(Backbone):
-    """timm's own feature network (`features_only`) under `body`, with the common interface."""
+    """timm's own feature network under `body`, with the common interface.
+
+    plan: which of its maps become C2..C5, and how; see `timm_plan`. Raises ValueError for a model
+    that cannot give them, UnknownNameError for one that timm does not have.
+    """
 
     def __init__(self, name: str, *, output_stride: int = 32) -> None:
         super().__init__()
-        check_output_stride(output_stride)
-        check_timm_model(name)
-        probe = _create(name, features_only=True)
-        info = getattr(probe, "feature_info", None)
-        reductions = [] if info is None else [level["reduction"] for level in info.info]
-        if not set(_REDUCTIONS) <= set(reductions):
-            raise ValueError(
-                f"timm:{name} gives feature maps of strides {sorted(set(reductions))}; detection "
-                f"and segmentation need {', '.join(map(str, _REDUCTIONS))}"
-            )
-        wanted = [r for r in (_STEM_REDUCTION, *_REDUCTIONS) if r in reductions]
-        indices = tuple(_last_index(reductions, r) for r in wanted)
-        self.body = _create(
-            name, features_only=True, out_indices=indices, output_stride=output_stride
-        )
-        self._stem_levels = len(wanted) - len(_REDUCTIONS)
-        self._channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
+        self.plan = plan_timm(name, output_stride)
+        self.body = self.plan.build()
         self.architecture = f"timm:{name}"
         self.width = 1.0
         self.output_stride = output_stride
-        self.features = FeatureSpec(
-            channels=tuple(self.body.feature_info.channels()[self._stem_levels :]),
-            strides=tuple(self.body.feature_info.reduction()[self._stem_levels :]),
-        )
+        self.features = FeatureSpec(channels=self.plan.channels, strides=self.plan.level_strides)
         self.preprocessing = _preprocessing(name, self.body.pretrained_cfg)
-        self.native_size = int(self.body.pretrained_cfg["input_size"][-1])
+        self.native_size = self.plan.native_size
+        self.fixed_size = self.plan.fixed_size
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W) -> C2..C5 as (B, channels, height, width), also for timm's NHWC models."""
-        return self._levels(x)[self._stem_levels :]
+        """(B, 3, H, W) -> C2..C5 as (B, channels, height, width), also for timm's NHWC models.
 
-    def _levels(self, x: Tensor) -> tuple[Tensor, ...]:
-        levels = tuple(self.body(x))
-        if self._channels_last:
-            levels = tuple(level.permute(0, 3, 1, 2).contiguous() for level in levels)
-        return levels
+        Sizes that the stride does not divide are rounded up. Raises ValueError for another size
+        than `fixed_size`, where there is one.
+        """
+        plan = self.plan
+        if plan.offsets is not None:
+            return aligned_levels(self._maps, x, strides=plan.strides, offsets=plan.offsets)
+        maps, sides = self._maps(self._padded(x)), x.shape[-2:]
+        return tuple(
+            resample(
+                maps[source],
+                stride=plan.strides[source],
+                target=target,
+                cells=(math.ceil(sides[0] / target), math.ceil(sides[1] / target)),
+            )
+            for source, target in zip(plan.sources, plan.level_strides, strict=True)
+        )
+
+    def classification_features(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The network's own maps in the order of C2..C5, without padding and resampling of C5.
+
+        Where levels are resampled, each is the map that it is made from. Raises ValueError for
+        another size than `fixed_size`, or one too small for the model.
+        """
+        plan = self.plan
+        if plan.offsets is None and not plan.resampled:
+            return self(x)
+        if plan.offsets is None:
+            maps = self._maps(self._padded(x))
+        else:
+            try:
+                maps = self._maps(x)
+            except RuntimeError as error:
+                height, width = x.shape[-2:]
+                raise ValueError(
+                    f"{self.architecture} cannot classify images of {height} x {width} pixels, "
+                    f"because its convolutions are not padded and leave nothing of so few; it is "
+                    f"made for {self.native_size} x {self.native_size}"
+                ) from error
+        return tuple(maps[source] for source in plan.sources)
+
+    def _padded(self, x: Tensor) -> Tensor:
+        """The image with zeros at the right and bottom, to a size that the model takes."""
+        height, width = x.shape[-2:]
+        size = self.fixed_size
+        if size is not None and (height, width) != (size, size):
+            raise ValueError(
+                f"{self.architecture} takes images of {size} x {size} pixels only, got "
+                f"{height} x {width}"
+            )
+        bottom, right = (-side % self.plan.multiple for side in (height, width))
+        return pad(x, (0, right, 0, bottom)) if bottom or right else x
+
+    def _maps(self, x: Tensor) -> tuple[Tensor, ...]:
+        return self._all_maps(x)[self.plan.stem :]
+
+    def _all_maps(self, x: Tensor) -> tuple[Tensor, ...]:
+        return channels_first(self.body, self.body(x))
 
     def parameters_until(self, stage: int) -> list[nn.Parameter]:
         """The parameters that the stem's output (stage 0) or the level C(stage + 1) depends on.
 
         timm's models name and nest their parts in many ways, so autograd is asked. The stem is
-        what makes the level of stride 2; where a model has none, its patch embedding.
+        what makes the level of stride 2; where a model has none, its patch embedding. In a plain
+        model, whose levels come from one map, a stage is a quarter of the blocks instead.
         """
         own = dict(self.named_parameters())
-        if stage == 0 and not self._stem_levels:
+        if self.plan.plain and (quarters := _quarters(self.body)) is not None:
+            return [own[f"body.model.{name}"] for name in _first(quarters, stage)]
+        if stage == 0 and not self.plan.stem:
             prefixes = tuple(
                 f"body.{inner}{stem}" for inner in ("", "model.", "body.") for stem in _STEM_NAMES
             )
@@ -87,9 +131,10 @@ class TimmBackbone(Backbone):
         size = self.native_size
         image = torch.zeros(1, 3, size, size, device=next(iter(own.values())).device)
         with torch.enable_grad():
-            level = twin._levels(image)[stage - 1 + self._stem_levels]
+            maps = twin._all_maps(twin._padded(image))
+            wanted = 0 if stage == 0 else self.plan.sources[stage - 1] + self.plan.stem
             gradients = torch.autograd.grad(
-                level.sum(), list(parameters.values()), allow_unused=True
+                maps[wanted].sum(), list(parameters.values()), allow_unused=True
             )
         return [
             own[name]
@@ -101,8 +146,8 @@ class TimmBackbone(Backbone):
 def timm_backbone(name: str, *, output_stride: int = 32) -> TimmBackbone:
     """timm's model `name` with random weights (timm's own initialization).
 
-    Raises UnknownNameError for a name timm does not have, and ValueError for a model without
-    feature maps of strides 4, 8, 16, 32 or, with output_stride 16 or 8, without a dilated form.
+    Raises UnknownNameError for a name timm does not have, and ValueError for a model that cannot
+    give C2..C5 (see `timm_plan`) or, with output_stride 16 or 8, has no dilated form.
     """
     return TimmBackbone(name, output_stride=output_stride)
 
@@ -122,7 +167,7 @@ def import_timm(
         imported = ImportedWeights(tensors=len(full.state_dict()), mapping="by name")
     else:
         state = read_state_dict(weights_file)
-        full = _create(name, **_classes_of(name, state))
+        full = timm.create_model(name, pretrained=False, **_classes_of(name, state))
         fitted, mapping = fit_state_dict(
             state, full.state_dict(), source=f"{os.fspath(weights_file)} for timm:{name}"
         )
@@ -131,35 +176,6 @@ def import_timm(
     backbone = TimmBackbone(name)
     _copy_weights(full, backbone.body)
     return backbone, imported
-
-
-def check_timm_model(name: str) -> None:
-    """Raises UnknownNameError, with the nearest names, where timm has no such model."""
-    if not timm.is_model(name):
-        close = nearest(name, timm.list_models())
-        hint = f"the nearest are {', '.join(close)}" if close else "see timm.list_models()"
-        raise UnknownNameError(f"timm {timm.__version__} has no model {name!r}: {hint}")
-    architecture, _, tag = name.partition(".")
-    if tag and name not in (published := timm.list_pretrained(f"{architecture}.*")):
-        close = nearest(name, published)
-        hint = f"the nearest are {', '.join(close)}" if close else "none of this model are"
-        raise UnknownNameError(f"timm {timm.__version__} has no weights {name!r}: {hint}")
-
-
-def _create(name: str, **arguments: Any) -> Any:
-    if arguments.get("output_stride") == 32:
-        # Models that cannot be dilated do not know the argument.
-        del arguments["output_stride"]
-    try:
-        return timm.create_model(name, pretrained=False, **arguments)
-    except (TypeError, AssertionError, RuntimeError, AttributeError) as error:
-        if "output_stride" in arguments:
-            raise ValueError(
-                f"timm:{name} has no dilated form (output_stride {arguments['output_stride']})"
-            ) from error
-        if "features_only" in arguments:
-            raise ValueError(f"timm:{name} gives no feature maps: {error}") from error
-        raise
 
 
 def _create_pretrained(name: str) -> Any:
@@ -200,8 +216,26 @@ def _copy_weights(full: nn.Module, body: nn.Module) -> None:
     body.load_state_dict(state, strict=True)
 
 
-def _last_index(reductions: list[int], reduction: int) -> int:
-    return max(i for i, r in enumerate(reductions) if r == reduction)
+def _quarters(body: Any) -> list[list[str]] | None:
+    """Names of a plain model's parameters: of what comes before the blocks, and of four quarters.
+
+    The last quarter has what comes behind the blocks, too. None where timm does not say how the
+    model is layered.
+    """
+    model = getattr(body, "model", None)
+    if model is None or not hasattr(model, "group_matcher"):
+        return None
+    groups = group_parameters(model, model.group_matcher(coarse=False))
+    layers = [groups[i] for i in sorted(groups)]
+    blocks = len(getattr(model, "blocks", layers[1:]))
+    parts: list[list[str]] = [[] for _ in range(5)]
+    for i, names in enumerate(layers):
+        parts[min(4, math.ceil(4 * i / blocks))] += names
+    return parts
+
+
+def _first(parts: list[list[str]], stage: int) -> list[str]:
+    return [name for part in parts[: stage + 1] for name in part]
 
 
 def _preprocessing(name: str, config: dict[str, Any]) -> Preprocessing:

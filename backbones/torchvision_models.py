@@ -11,17 +11,16 @@ from typing import Any
 import torchvision.models
 from torch import Tensor, nn
 
-from backbones.catalog import DEPTHS, UnknownNameError, nearest
+from backbones.catalog import UnknownNameError, nearest
 from backbones.preprocessing import Preprocessing
 from backbones.resnet import ResNet
+from backbones.usable import check_torchvision_model
 from backbones.weights_file import (
     ImportedWeights,
     WeightsError,
     fit_state_dict,
     read_state_dict,
 )
-
-MODELS: tuple[str, ...] = tuple(f"resnet{depth}" for depth in DEPTHS)
 
 # torchvision's ImageClassification preset: (0.485, 0.456, 0.406) and (0.229, 0.224, 0.225) of 255.
 _PREPROCESSING = Preprocessing(
@@ -35,11 +34,7 @@ def torchvision_backbone(name: str, *, output_stride: int = 32) -> ResNet:
 
     Raises UnknownNameError for other models.
     """
-    if name not in MODELS:
-        raise UnknownNameError(
-            f"torchvision:{name} is not supported: known are {', '.join(MODELS)}; many others "
-            f"are in timm (timm:<model>)"
-        )
+    check_torchvision_model(name)
     backbone = ResNet(int(name.removeprefix("resnet")), "b", output_stride=output_stride)
     backbone.architecture = f"torchvision:{name}"
     backbone.preprocessing = _PREPROCESSING

@@ -48,7 +48,11 @@ def rewrite_weights(directory: Path, change: Callable[[dict[str, Any]], None]) -
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet50d", "resnet18a", "timm:mobilenetv3_small_050", "torchvision:resnet18"]
+    "name",
+    [
+        *("resnet50d", "resnet18a", "inception_v3", "mobilenet"),
+        *("timm:mobilenetv3_small_050", "timm:test_vit", "torchvision:resnet18"),
+    ],
 )
 def test_round_trip_is_equal_bit_for_bit(name: str, tmp_path: Path, perturb: Perturb) -> None:
     backbone = create_backbone(name, width=1.0 if ":" in name else 0.25)

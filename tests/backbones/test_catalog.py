@@ -8,6 +8,9 @@ import pytest
 
 from backbones.catalog import (
     ARCHITECTURES,
+    MINIMUM_SIZES,
+    NATIVE_SIZES,
+    RESNETS,
     UnknownNameError,
     check_architecture,
     nearest,
@@ -15,9 +18,15 @@ from backbones.catalog import (
 )
 
 
-def test_twenty_resnets() -> None:
-    assert len(set(ARCHITECTURES)) == len(ARCHITECTURES) == 20
-    assert {"resnet18a", "resnet50d", "resnet152c"} <= set(ARCHITECTURES)
+def test_twenty_resnets_inception_and_mobilenet() -> None:
+    assert len(set(RESNETS)) == len(RESNETS) == 20
+    assert {"resnet18a", "resnet50d", "resnet152c"} <= set(RESNETS)
+    assert (*RESNETS, "inception_v3", "mobilenet") == ARCHITECTURES
+
+
+def test_sizes_are_those_of_known_architectures() -> None:
+    assert NATIVE_SIZES == {"inception_v3": 299}
+    assert set(MINIMUM_SIZES) <= set(ARCHITECTURES)
 
 
 @pytest.mark.parametrize(("name", "parsed"), [("resnet18a", (18, "a")), ("resnet101c", (101, "c"))])
@@ -37,6 +46,8 @@ def test_known_names_pass(name: str) -> None:
         ("resnet-101", "resnet101a .*resnet101d"),
         ("resnet50e", "nearest are .*resnet50"),
         ("restnet18d", "nearest are resnet18d"),
+        ("inceptionv3", "nearest are inception_v3"),
+        ("mobilenet_v1", "nearest are mobilenet"),
         ("vgg", "known: resnet18a"),
         ("timm:", "timm:<model>"),
         ("timm:../../etc", "timm:<model>"),
@@ -49,8 +60,9 @@ def test_unknown_names_say_the_nearest(name: str, said: str) -> None:
 
 
 def test_a_foreign_model_has_no_depth() -> None:
-    with pytest.raises(UnknownNameError, match="resnet18a"):
-        parse_architecture("timm:resnet18")
+    for name in ("timm:resnet18", "mobilenet"):
+        with pytest.raises(UnknownNameError, match="resnet18a"):
+            parse_architecture(name)
 
 
 def test_nearest_is_ordered_and_limited() -> None:
@@ -61,7 +73,8 @@ def test_nearest_is_ordered_and_limited() -> None:
 def test_names_and_cards_are_read_without_torch() -> None:
     code = (
         "import sys, backbones, backbones.atomic, backbones.catalog, backbones.features, "
-        "backbones.preprocessing, backbones.card, backbones.provenance, backbones.obtain; "
+        "backbones.preprocessing, backbones.card, backbones.provenance, backbones.obtain, "
+        "backbones.usable, backbones.width; "
         "heavy = {'torch', 'timm', 'mmengine', 'numpy'} & set(sys.modules); "
         "assert not heavy, heavy"
     )

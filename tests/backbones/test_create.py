@@ -12,6 +12,8 @@ from backbones import UnknownNameError, create_backbone
     ("name", "arguments", "channels"),
     [
         ("resnet18b", {"width": 0.25}, (16, 32, 64, 128)),
+        ("mobilenet", {"width": 0.25}, (32, 64, 128, 256)),
+        ("inception_v3", {"width": 0.125}, (24, 40, 96, 256)),
         ("timm:mobilenetv3_small_050", {}, (8, 16, 24, 288)),
         ("torchvision:resnet18", {}, (64, 128, 256, 512)),
     ],

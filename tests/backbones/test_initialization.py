@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from backbones.initialization import initialize, zero_gamma
+from backbones.mobilenet import MobileNet
 from backbones.resnet import BasicBlock, Bottleneck, ResNet
 
 
@@ -96,5 +97,6 @@ def test_zero_gamma_knows_timms_blocks_and_says_where_there_are_none() -> None:
     model = timm.create_model("resnet18", zero_init_last=False)
     assert zero_gamma(model) == 8
     assert (model.layer1[0].bn2.weight == 0).all()
-    with pytest.raises(ValueError, match="residual blocks"):
-        zero_gamma(nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)))
+    for unsuited in (nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)), MobileNet(width=0.25)):
+        with pytest.raises(ValueError, match="residual blocks"):
+            zero_gamma(unsuited)

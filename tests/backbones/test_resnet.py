@@ -12,8 +12,9 @@ import torchvision
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from backbones.catalog import ARCHITECTURES, parse_architecture
-from backbones.resnet import DenseAveragePool, ResNet, scale_channels
+from backbones.catalog import RESNETS, parse_architecture
+from backbones.resnet import DenseAveragePool, ResNet
+from backbones.width import scale_channels
 
 Perturb = Callable[..., nn.Module]
 
@@ -170,7 +171,7 @@ def test_dilation_samples_the_same_function_more_densely(
 
 
 @pytest.mark.parametrize("width", [1.0, 0.25])
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", RESNETS)
 def test_the_feature_spec_is_what_comes_out(name: str, width: float) -> None:
     # Without initialization: only shapes are looked at.
     model = on_meta(name, width=width).to_empty(device="cpu").eval()
@@ -181,6 +182,25 @@ def test_the_feature_spec_is_what_comes_out(name: str, width: float) -> None:
         (1, c, 32 // s, 64 // s) for c, s in zip(spec.channels, spec.strides, strict=True)
     ]
     assert spec.strides == (4, 8, 16, 32)
+
+
+class Scale(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 3 * x
+
+
+@pytest.mark.parametrize("name", ["resnet18d", "resnet50d"])
+def test_drop_path_is_on_the_residual_branch_as_in_timm(name: str, perturb: Perturb) -> None:
+    """What stands there is applied before the addition, and by default nothing does."""
+    theirs = perturb(timm.create_model(name, drop_path_rate=0.1))
+    ours = ResNet(*parse_architecture(name))
+    assert not any("drop_path" in key for key in ours.state_dict())
+    copy_by_position(theirs, ours)
+    for model in (theirs, ours):
+        for module in model.modules():
+            if hasattr(module, "drop_path"):
+                module.drop_path = Scale()
+    assert_same_features(ours, theirs, (64, 64))
 
 
 def test_quarter_width() -> None:

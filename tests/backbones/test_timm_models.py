@@ -160,11 +160,6 @@ def test_unknown_models_say_the_nearest(name: str, said: str) -> None:
         timm_backbone(name)
 
 
-def test_a_model_without_the_four_strides_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"strides \[16\]"):
-        timm_backbone("vit_tiny_patch16_224")
-
-
 def test_a_model_that_cannot_be_dilated_is_refused() -> None:
     with pytest.raises(ValueError, match="no dilated form"):
         timm_backbone("pvt_v2_b0", output_stride=8)

@@ -57,7 +57,7 @@ def random_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def classifier() -> Classifier:
     """Whose batch norms have seen images."""
-    built = build_classifier("resnet18d", RECIPES["smooth"], width=0.25, num_classes=3, seed=0)
+    built, _ = build_classifier("resnet18d", RECIPES["smooth"], width=0.25, num_classes=3, seed=0)
     with torch.no_grad():
         for _ in range(3):
             built.train()(2 * torch.randn(4, 3, 64, 64) + 1)
