@@ -2,44 +2,118 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from backbones.catalog import NATIVE_SIZES
 from benchmarks.schema import PretrainingBudget
 from classification.recipe import Recipe
 from classification.schedules import learning_rate_factor
+
+IMAGENET_IMAGES = 1_281_167
+_VALIDATIONS = 20
+_SIZE = 224
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
     """What one pretraining does on one data set.
 
-    steps: optimizer steps; batch_size: images per step; learning_rate_scale: factor on the
-    optimizer's learning rate; recipe: its epochs stay in the recipe's own units, so that warmup
-    and milestones keep their share of the run.
+    recipe: its epochs stay in the recipe's own units, so that warmup and milestones keep their
+    share of the run. steps: optimizer steps, each of `accumulation` batches of `batch_size`
+    images. learning_rate_scale: factor on the optimizer's learning rate. ema_decay: of the
+    averaged weights, per step. train_size: side of the training images in pixels; eval_size and
+    resize_size: of the central crop, and of the shorter side before it. validation_interval: in
+    steps, patience in validations: of early stopping; None without it.
     """
 
     recipe: Recipe
     steps: int
     batch_size: int
+    accumulation: int
     learning_rate_scale: float
+    ema_decay: float | None
+    train_size: int
+    eval_size: int
+    resize_size: int
+    validation_interval: int | None = None
+    patience: int | None = None
 
-    def learning_rate_factor(self, step: int) -> float:
+    def learning_rate_factor(self, step: float) -> float:
         """The schedule's factor at a step in [0, steps]."""
         return learning_rate_factor(
-            self.recipe.epochs * step / self.steps,
+            self.recipe.total_epochs * step / self.steps,
             schedule=self.recipe.schedule,
             warmup_epochs=self.recipe.warmup_epochs,
+            warmup_start=self.recipe.warmup_start,
             epochs=self.recipe.epochs,
         )
 
 
-def training_plan(recipe: Recipe, budget: PretrainingBudget, images: int) -> TrainingPlan:
-    """The recipe's epochs, batch size and learning rate, each times the budget's scale."""
+def training_plan(
+    recipe: Recipe, budget: PretrainingBudget, images: int, *, architecture: str
+) -> TrainingPlan:
+    """The recipe's epochs, batch size and learning rate, each times the budget's scale.
+
+    images: of the training set. Raises ValueError where the recipe contradicts itself.
+    """
+    recipe.schedule.check(epochs=recipe.epochs)
     batch_size = max(2, round(recipe.batch_size * budget.batch_size_scale))
-    epochs = recipe.epochs * budget.epoch_scale
+    epochs = recipe.total_epochs * budget.epoch_scale
+    steps = max(1, round(epochs * images / batch_size))
+    eval_size, resize_size = evaluation_sizes(recipe, budget, architecture)
+    interval, patience = _validations(recipe, steps)
     return TrainingPlan(
         recipe=recipe,
-        steps=max(1, round(epochs * images / batch_size)),
-        batch_size=batch_size,
+        steps=steps,
+        batch_size=_micro_batch(recipe, batch_size),
+        accumulation=recipe.accumulation,
         learning_rate_scale=budget.learning_rate_scale,
+        ema_decay=_ema_decay(recipe, steps),
+        train_size=max(8, round(eval_size * recipe.train_size_scale)),
+        eval_size=eval_size,
+        resize_size=resize_size,
+        validation_interval=interval,
+        patience=patience,
     )
+
+
+def evaluation_sizes(
+    recipe: Recipe, budget: PretrainingBudget, architecture: str
+) -> tuple[int, int]:
+    """Side of the evaluated crop, and of the shorter side before it, in pixels.
+
+    A network of ours that is made for other images than 224 pixels gets the benchmark's in its
+    own proportion: Inception-V3 299 where others get 224.
+    """
+    scale = NATIVE_SIZES.get(architecture, _SIZE) / _SIZE
+    size = round(budget.image_size * scale)
+    if recipe.evaluation_crop is not None:
+        return size, round(size / recipe.evaluation_crop)
+    return size, round(budget.resize_size * scale)
+
+
+def _micro_batch(recipe: Recipe, batch_size: int) -> int:
+    if batch_size // recipe.accumulation < 2:
+        raise ValueError(
+            f"a batch of {batch_size} images in {recipe.accumulation} parts leaves fewer than 2 "
+            "images for a part, too few for batch normalization: accumulate fewer"
+        )
+    return round(batch_size / recipe.accumulation)
+
+
+def _ema_decay(recipe: Recipe, steps: int) -> float | None:
+    """The average spans the same share of the run as it does on ImageNet."""
+    if recipe.ema_decay is None:
+        return None
+    on_imagenet = recipe.total_epochs * IMAGENET_IMAGES / recipe.batch_size
+    return recipe.ema_decay ** (on_imagenet / steps)
+
+
+def _validations(recipe: Recipe, steps: int) -> tuple[int | None, int | None]:
+    """Early stopping looks after every epoch of the recipe, but not more than 20 times a run."""
+    if recipe.early_stopping is None:
+        return None, None
+    per_epoch = steps / recipe.total_epochs
+    interval = max(1, math.ceil(per_epoch), math.ceil(steps / _VALIDATIONS))
+    return interval, max(1, round(recipe.early_stopping * per_epoch / interval))

@@ -14,7 +14,8 @@ from torch.utils.data import Dataset
 
 from backbones.preprocessing import Preprocessing
 from benchmarks.errors import DataError
-from classification.augmentation import Augmentation, augment, center_view
+from classification.augmentation import Interpolation, augment, center_view
+from classification.recipe import Recipe
 from engine.randomness import SampleKey, sample_rng
 
 
@@ -38,11 +39,11 @@ class TrainingImages(Dataset):
         samples: list[tuple[Path, int]],
         *,
         size: int,
-        augmentation: Augmentation,
+        recipe: Recipe,
         seed: int,
     ) -> None:
         self.samples, self.size = samples, size
-        self.augmentation, self.seed = augmentation, seed
+        self.augmentation, self.tricks, self.seed = recipe.augmentation, recipe.acting, seed
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -51,7 +52,11 @@ class TrainingImages(Dataset):
         path, label = self.samples[key.sample]
         rng = sample_rng(self.seed, key)
         view, lighting = augment(
-            read_rgb(path), size=self.size, augmentation=self.augmentation, rng=rng
+            read_rgb(path),
+            size=self.size,
+            augmentation=self.augmentation,
+            tricks=self.tricks,
+            rng=rng,
         )
         return {"images": _chw(view), "lighting": torch.from_numpy(lighting), "labels": label}
 
@@ -59,15 +64,28 @@ class TrainingImages(Dataset):
 class ValidationImages(Dataset):
     """Central views in the order of the index."""
 
-    def __init__(self, samples: list[tuple[Path, int]], *, size: int, resize_size: int) -> None:
+    def __init__(
+        self,
+        samples: list[tuple[Path, int]],
+        *,
+        size: int,
+        resize_size: int,
+        interpolation: Interpolation = "area",
+    ) -> None:
         self.samples, self.size, self.resize_size = samples, size, resize_size
+        self.interpolation = interpolation
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         path, label = self.samples[index]
-        view = center_view(read_rgb(path), size=self.size, resize_size=self.resize_size)
+        view = center_view(
+            read_rgb(path),
+            size=self.size,
+            resize_size=self.resize_size,
+            interpolation=self.interpolation,
+        )
         return {"images": _chw(view), "labels": label}
 
 

@@ -7,11 +7,17 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
 
+from backbones.atomic import sha256_file
+from backbones.card import read_card
 from benchmarks.schema import Benchmark
+from classification.names import parse_backbone, split_recipe
 from classification.protocol import pretraining_protocol
-from classification.recipes import RECIPES, parse_backbone
+from classification.recipes import RECIPES
+from classification.tricks import Pretrained
 
 # A teacher is trained once and shared by the students of all seeds.
 TEACHER_SEED = 0
@@ -37,6 +43,44 @@ class Identity:
         return digest_of({"facts": self.facts, "seed": self.seed})
 
 
+@dataclass(frozen=True, kw_only=True)
+class TeacherSource:
+    """Where a recipe's teacher comes from.
+
+    kind: "trained" is a backbone that a recipe of ours pretrains first, "artifact" a directory
+    that is there already, "timm" a whole model of timm. text: the backbone's name, the absolute
+    directory, or `timm:<model>[@FILE]`.
+    """
+
+    kind: Literal["trained", "artifact", "timm"]
+    text: str
+
+    def facts(self) -> str:
+        """What the teacher's weights follow from, where it is not a trained one.
+
+        Raises ArtifactError for a directory without an artifact, OSError for a missing file.
+        """
+        if self.kind == "artifact":
+            return f"artifact {read_card(self.text).sha256}"
+        model, _, file = self.text.partition("@")
+        weights = f"of timm {version('timm')}" if not file else sha256_file(file)
+        return f"{model} {weights}"
+
+
+def teacher_of(name: str) -> TeacherSource | None:
+    """The teacher of the recipe of `name`, if it distills. Raises UnknownNameError."""
+    distillation = RECIPES[parse_backbone(name)[1]].distillation
+    if distillation is None:
+        return None
+    text = distillation.teacher
+    if "/" in text.partition("@")[0] or text.startswith((".", "~")):
+        return TeacherSource(kind="artifact", text=str(Path(text).expanduser().absolute()))
+    if text.startswith("timm:") and split_recipe(text) is None:
+        return TeacherSource(kind="timm", text=text)
+    parse_backbone(text)
+    return TeacherSource(kind="trained", text=text)
+
+
 def trained_identity(
     name: str, benchmark: Benchmark, digests: Mapping[str, str], seed: int
 ) -> Identity:
@@ -44,29 +88,33 @@ def trained_identity(
 
     Raises ValueError where teachers form a circle.
     """
-    chain = [name]
-    while (found := teacher_of(chain[-1])) is not None:
-        if found in chain:
-            raise ValueError(f"teachers in a circle: {' <- '.join([*chain, found])}")
-        chain.append(found)
+    _check_circle(name)
     architecture, recipe = parse_backbone(name)
     teacher = teacher_of(name)
+    taught_by = None
+    if teacher is not None and teacher.kind == "trained":
+        taught_by = trained_identity(teacher.text, benchmark, digests, TEACHER_SEED).digest
+    elif teacher is not None:
+        taught_by = teacher.facts()
     facts = {
         "kind": "trained",
         "protocol": pretraining_protocol(
             architecture, RECIPES[recipe], benchmark, digests["pretraining"]
         ),
-        "teacher": trained_identity(teacher, benchmark, digests, TEACHER_SEED).digest
-        if teacher
-        else None,
+        "teacher": taught_by,
     }
+    for trick in RECIPES[recipe].tricks:
+        if isinstance(trick, Pretrained):  # its knob is a path, which says nothing of the weights
+            facts["start"] = read_card(trick.artifact).sha256
     return Identity(facts=facts, seed=seed)
 
 
-def teacher_of(name: str) -> str | None:
-    """The backbone that the recipe of `name` distills from, if any."""
-    distillation = RECIPES[parse_backbone(name)[1]].distillation
-    return None if distillation is None else distillation.teacher
+def _check_circle(name: str) -> None:
+    chain = [name]
+    while (teacher := teacher_of(chain[-1])) is not None and teacher.kind == "trained":
+        if teacher.text in chain:
+            raise ValueError(f"teachers in a circle: {' <- '.join([*chain, teacher.text])}")
+        chain.append(teacher.text)
 
 
 def artifact_name(name: str, identity: Identity) -> str:

@@ -14,27 +14,47 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from backbones.base import Backbone
 from classification.recipe import Recipe
+from classification.tricks.binary_cross_entropy import binary_cross_entropy
+
+AUXILIARY_WEIGHT = 0.4
+"""Of Inception-V3's second loss, as in TF-Slim's and torchvision's reference training."""
+
+Outputs = Tensor | tuple[Tensor, Tensor]
+"""Logits (B, K); in the training of a network with an auxiliary classifier its logits too."""
 
 
 class Classifier(nn.Module):
-    """images (B, 3, H, W) -> logits (B, K). The backbone is the module that will be exported."""
+    """images (B, 3, H, W) -> logits (B, K). The backbone is the module that will be exported.
 
-    def __init__(self, backbone: Backbone, num_classes: int) -> None:
+    dropout: share of the pooled features that is dropped in training. In training a network that
+    is made with an auxiliary classifier (Inception-V3) gives the logits of both.
+    """
+
+    def __init__(self, backbone: Backbone, num_classes: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = nn.Linear(backbone.features.channels[-1], num_classes)
         nn.init.xavier_uniform_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        self.dropout = nn.Dropout(dropout)
+        self.auxiliary_level = backbone.auxiliary_level
+        self.auxiliary = (
+            None if self.auxiliary_level is None else backbone.auxiliary_head(num_classes)
+        )
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.backbone(images)[-1].mean(dim=(2, 3)))
+    def forward(self, images: Tensor) -> Outputs:
+        levels = self.backbone.classification_features(images)
+        logits = self.head(self.dropout(levels[-1].mean(dim=(2, 3))))
+        if self.auxiliary is None or self.auxiliary_level is None or not self.training:
+            return logits
+        return logits, self.auxiliary(levels[self.auxiliary_level])
 
 
 class TrainedClassifier(BaseModel):
     """A classifier under a recipe's losses, as mmengine trains it.
 
-    teacher: a frozen classifier for recipes with distillation, else None. rng: the generator of
-    the step's batch tricks, set before each step.
+    teacher: gives logits (B, K) for the student's images, where the recipe distills; else None.
+    rng: the generator of the step's batch tricks, set before each step.
     """
 
     def __init__(
@@ -44,7 +64,7 @@ class TrainedClassifier(BaseModel):
         *,
         num_classes: int,
         normalizer: nn.Module,
-        teacher: Classifier | None = None,
+        teacher: nn.Module | None = None,
     ) -> None:
         super().__init__(data_preprocessor=normalizer)
         assert (teacher is None) == (recipe.distillation is None)
@@ -67,18 +87,40 @@ class TrainedClassifier(BaseModel):
         return logits
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The terms of one step's loss; their sum is minimized."""
+        tricks = self.recipe.acting
         targets = one_hot(labels, self.num_classes).to(images.dtype)
-        for trick in self.recipe.tricks:
+        for trick in tricks:
             targets = trick.transform_targets(targets)
-        for trick in self.recipe.tricks:
+        for trick in tricks:
             images, targets = trick.transform_batch(images, targets, self.rng)
-        logits = self.classifier(images).float()
-        losses = {"loss_targets": cross_entropy(logits, targets)}
+        outputs, targets = self._outputs(images, targets)
+        logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
+        losses = {"loss_targets": self._criterion(logits, targets)}
+        for second in auxiliary:
+            losses["loss_auxiliary"] = AUXILIARY_WEIGHT * self._criterion(second, targets)
         if self.recipe.distillation is not None:
             with torch.no_grad():
                 teacher_logits = self._teacher[0](images).float()
-            losses["loss_teacher"] = self.recipe.distillation.loss(logits, teacher_logits)
+            losses["loss_teacher"] = self.recipe.distillation.loss(logits.float(), teacher_logits)
+        for trick in tricks:
+            if (penalty := trick.penalty(self.classifier)) is not None:
+                losses[f"loss_{trick.name}"] = penalty
         return losses
+
+    def _outputs(self, images: Tensor, targets: Tensor) -> tuple[Outputs, Tensor]:
+        for trick in self.recipe.acting:
+            found = trick.forward(self.classifier, images, targets, self.rng)
+            if found is not None:
+                return found
+        return self.classifier(images), targets
+
+    def _criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
+        if self.recipe.loss == "binary_cross_entropy":
+            return binary_cross_entropy(
+                logits.float(), targets, threshold=self.recipe.loss_threshold
+            )
+        return cross_entropy(logits.float(), targets)
 
 
 class TopKAccuracy(BaseMetric):

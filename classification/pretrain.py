@@ -13,13 +13,16 @@ from typing import Any
 if not __package__:  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from backbones.card import read_card
 from benchmarks.imagenet_layout import ImageNetIndex, read_index
 from benchmarks.prepare import PreparedBenchmark, ensure_ready
 from benchmarks.schema import load_benchmark
 from classification.budget import TrainingPlan, training_plan
 from classification.identity import TEACHER_SEED, artifact_name, teacher_of, trained_identity
+from classification.names import parse_backbone
 from classification.protocol import pretraining_protocol
-from classification.recipes import RECIPES, parse_backbone
+from classification.recipes import RECIPES
+from classification.recipes.user_file import load_user_file
 from engine.results import Metric, StageResult
 from engine.stage import run_stage
 
@@ -31,11 +34,12 @@ def pretrain(
     seed: int,
     artifact: Path,
     work_dir: Path,
-    teacher: Path | None,
+    teacher: str | None,
 ) -> StageResult:
     """Trains, validates top-1 and top-5, writes the artifact and proves it; see `StageResult`.
 
-    A diverged run leaves no artifact. An interrupted one goes on from its last checkpoint.
+    teacher: the directory of its artifact, or `timm:<model>[@FILE]`. A diverged run leaves no
+    artifact. An interrupted one goes on from its last checkpoint.
     """
     from engine.cost import peak_memory_mb, stopwatch
     from engine.divergence import Diverged
@@ -44,18 +48,19 @@ def pretrain(
     architecture, recipe_name = parse_backbone(name)
     budget = prepared.benchmark.pretraining
     train, val = (read_index(budget.root, split) for split in ("train", "val"))
-    plan = training_plan(RECIPES[recipe_name], budget, len(train.samples))
+    plan = training_plan(
+        RECIPES[recipe_name], budget, len(train.samples), architecture=architecture
+    )
     protocol = pretraining_protocol(
         architecture, plan.recipe, prepared.benchmark, prepared.digests["pretraining"]
     )
     from classification.training import build_training
 
-    cost: dict[str, float] = {"iterations": plan.steps}
+    cost: dict[str, float] = {}
     metrics: dict[str, Any] | None = None
     with stopwatch(cost):
-        runner, classifier, precision = build_training(
+        training = build_training(
             plan,
-            budget,
             label=f"pretraining, {name}, seed {seed}",
             architecture=architecture,
             width=prepared.benchmark.backbone.width,
@@ -63,9 +68,11 @@ def pretrain(
             train=train.samples,
             val=val.samples,
             num_classes=len(train.classes),
+            workers=budget.workers,
             work_dir=work_dir,
             teacher=teacher,
         )
+        runner = training.runner
         try:
             runner.train()
             metrics = runner.train_loop.metrics
@@ -73,13 +80,28 @@ def pretrain(
             print(f"{name}: {error}", file=sys.stderr)
     cost["seconds"] += runner.seconds_before
     cost["peak_memory_mb"] = peak_memory_mb()
-    protocol = {**protocol, "precision": precision}
+    cost["iterations"] = runner.iter
+    protocol = {**protocol, "precision": training.precision}
     if metrics is None:
         return StageResult(
-            status="diverged", cost=cost, protocol=protocol, environment=environment()
+            status="diverged",
+            cost=cost,
+            protocol=protocol,
+            environment=environment(),
+            notes=training.notes,
         )
+    notes = (*training.notes, *_weak_teacher(name, metrics, teacher))
     _export(
-        classifier, artifact, plan, prepared, name, seed=seed, val=val, metrics=metrics, cost=cost
+        training.classifier,
+        artifact,
+        plan,
+        prepared,
+        name,
+        seed=seed,
+        val=val,
+        metrics=metrics,
+        cost=cost,
+        notes=notes,
     )
     return StageResult(
         status="ok",
@@ -88,7 +110,23 @@ def pretrain(
         cost=cost,
         protocol=protocol,
         environment=environment(),
+        notes=notes,
     )
+
+
+def _weak_teacher(name: str, metrics: dict[str, Any], teacher: str | None) -> tuple[str, ...]:
+    """A warning where the student has become better than its teacher, as far as that is known."""
+    if teacher is None or teacher.startswith("timm:"):
+        return ()
+    known = read_card(teacher).metrics
+    if known is None or known["top1"] >= metrics["top1"]:
+        return ()
+    warning = (
+        f"the teacher is weaker than its student: top-1 {known['top1']:.1f} of "
+        f"{Path(teacher).name} against {metrics['top1']:.1f}; distillation may have held it back"
+    )
+    print(f"{name}: {warning}", file=sys.stderr)
+    return (warning,)
 
 
 def _export(
@@ -102,11 +140,11 @@ def _export(
     val: ImageNetIndex,
     metrics: dict[str, Any],
     cost: dict[str, float],
+    notes: tuple[str, ...],
 ) -> None:
     from backbones.artifact import save_artifact, verify_artifact
     from backbones.cost import count_gmacs, count_parameters
-    from backbones.preprocessing import IMAGENET_PAPER
-    from classification.training import example_images, exported
+    from classification.training import example_images, exported, preprocessing_of
 
     backbone, head = exported(classifier)
     save_artifact(
@@ -115,7 +153,7 @@ def _export(
         {
             "weights": "trained",
             "recipe": {"name": name, **plan.recipe.to_dict()},
-            "preprocessing": IMAGENET_PAPER,
+            "preprocessing": preprocessing_of(plan.recipe),
             "metrics": {key: metrics[key] for key in ("top1", "top5", "n")},
             "dataset": {
                 "name": prepared.benchmark.name,
@@ -125,17 +163,21 @@ def _export(
             "cost": {
                 "seconds": cost["seconds"],
                 "parameters": count_parameters(backbone),
-                "gmacs": count_gmacs(backbone),
+                "gmacs": count_gmacs(backbone, backbone.native_size),
+                "gmacs_image_size": backbone.native_size,
             },
+            "notes": {"remarks": list(notes)} if notes else {},
         },
         head=head,
     )
-    verify_artifact(artifact, backbone, example_images(val.samples, prepared.benchmark.pretraining))
+    verify_artifact(artifact, backbone, example_images(val.samples, plan))
 
 
 def main(argv: list[str] | None = None) -> None:
     """Raises ValueError for a mistake of the user's."""
     arguments = _arguments(argv)
+    if arguments.recipes is not None:
+        load_user_file(arguments.recipes)
     parse_backbone(arguments.backbone)
     benchmark = load_benchmark(arguments.benchmark)
     prepared = ensure_ready(benchmark, warn=arguments.artifact is None)
@@ -165,10 +207,11 @@ def pretrain_with_teachers(name: str, prepared: PreparedBenchmark, *, seed: int,
     artifact = out / "artifacts" / artifact_name(name, identity)
     if artifact.is_dir():
         return artifact
-    teacher_name = teacher_of(name)
     teacher = None
-    if teacher_name is not None:
-        teacher = pretrain_with_teachers(teacher_name, prepared, seed=TEACHER_SEED, out=out)
+    if (source := teacher_of(name)) is not None:
+        teacher = source.text
+        if source.kind == "trained":
+            teacher = str(pretrain_with_teachers(source.text, prepared, seed=TEACHER_SEED, out=out))
     work_dir = out / "work" / artifact.name
     result = pretrain(
         name, prepared, seed=seed, artifact=artifact, work_dir=work_dir, teacher=teacher
@@ -189,12 +232,13 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--backbone", required=True, help="<architecture>_<recipe>, e.g. resnet50d_mixup")
     add("--benchmark", default="mini", help="mini, paper or a TOML file")
     add("--seed", default=0, type=int)
+    add("--recipes", type=Path, metavar="FILE.py", help="recipes and tricks of your own")
     add("--out", type=Path, help="default: runs/<benchmark>")
     job = parser.add_argument_group("as one job of a plan", "all but --teacher, or none")
     job.add_argument("--artifact", type=Path, help="directory to write")
     job.add_argument("--work-dir", type=Path, help="checkpoints, log and TensorBoard events")
     job.add_argument("--result", type=Path, help="JSON file to write")
-    job.add_argument("--teacher", type=Path, help="artifact of the recipe's teacher")
+    job.add_argument("--teacher", help="artifact of the recipe's teacher, or timm:<model>[@FILE]")
     arguments = parser.parse_args(argv)
     paths = (arguments.artifact, arguments.work_dir, arguments.result)
     if None in paths and any(paths):

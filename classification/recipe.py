@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from classification.augmentation import Augmentation
-from classification.optimizers import SGD
-from classification.schedules import Schedule, StepDecay
+from classification.optimizers import SGD, Optimizer
+from classification.tricks.schedule import Schedule
+from classification.tricks.step_decay import StepDecay
 
 if TYPE_CHECKING:
     from classification.tricks.distillation import Distillation
     from classification.tricks.trick import Trick
+
+_UNPRINTED = ("tricks", "origin")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,15 +26,38 @@ class Recipe:
     Defaults are the baseline of He et al. 2019, section 2.1: Nesterov SGD, batch 256, 120 epochs,
     learning rate 0.1 divided by 10 at epochs 30, 60 and 90. Epochs and batch sizes are those of
     ImageNet; a benchmark scales them by its own budget.
+
+    batch_size: images per optimizer step, in `accumulation` parts. epochs: without the cooldown,
+    in which the rate stays where the schedule ended. warmup_start: share of the base rate at step
+    0. repeats: augmented views of one image that follow each other. train_size_scale: side of the
+    training images, of the evaluation's. evaluation_crop: share of the resized side that is
+    evaluated; None: the benchmark's. precision: "half" is the half format that pays on the machine
+    at hand. loss_threshold: targets above it count as 1, for binary cross-entropy. gradient_clip:
+    largest L2 norm. early_stopping: epochs without a better top-1 after which training ends.
     """
 
-    optimizer: SGD = SGD(learning_rate=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    optimizer: Optimizer = SGD(learning_rate=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4)
     batch_size: int = 256
+    accumulation: int = 1
     epochs: float = 120
-    schedule: Schedule = StepDecay(milestones=(30, 60, 90))
+    schedule: Schedule = StepDecay((30, 60, 90))
     warmup_epochs: float = 0
+    warmup_start: float = 0.0
+    cooldown_epochs: float = 0
     augmentation: Augmentation = Augmentation()
-    half_precision: bool = False
+    repeats: int = 1
+    train_size_scale: float = 1.0
+    evaluation_crop: float | None = None
+    precision: Literal["float32", "half", "float16", "bfloat16"] = "float32"
+    loss_scale: float | Literal["dynamic"] = "dynamic"
+    channels_last: bool = False
+    compile: bool = False
+    loss: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy"
+    loss_threshold: float | None = None
+    gradient_clip: float | None = None
+    dropout: float = 0.0
+    ema_decay: float | None = None
+    early_stopping: float | None = None
     tricks: tuple[Trick, ...] = ()
     origin: Recipe | None = field(default=None, repr=False)
 
@@ -42,34 +68,45 @@ class Recipe:
             raise ValueError(f"epochs must be positive, not {self.epochs}")
         if not 0 <= self.warmup_epochs < self.epochs:
             raise ValueError(
-                f"warmup_epochs must lie in [0, epochs), not {self.warmup_epochs} of {self.epochs}"
+                f"the warmup must be shorter than the training: warmup_epochs must lie in "
+                f"[0, epochs), not {self.warmup_epochs} of {self.epochs}"
             )
 
     def __or__(self, trick: Trick) -> Recipe:
         """The recipe with one more trick. Raises ValueError where two tricks conflict."""
         for present in self.tricks:
-            if present.name == trick.name:
-                raise ValueError(f"{trick.name} is in the recipe already: {present}")
-            if present.name in trick.card.conflicts or trick.name in present.card.conflicts:
-                raise ValueError(f"{trick.name} conflicts with {present.name}: use one of the two")
+            _check_conflict(present, trick)
         applied = trick.apply(self)
         origin = self if self.origin is None else self.origin
         return replace(applied, tricks=(*self.tricks, trick), origin=origin)
 
     def __sub__(self, trick: type[Trick]) -> Recipe:
         """The recipe without a trick, the others applied anew in their order."""
-        if trick.name not in {present.name for present in self.tricks}:
-            raise ValueError(f"the recipe has no {trick.name} to take away: {self.trick_names}")
-        recipe = self.origin
-        assert recipe is not None, "a recipe with tricks knows its origin"
+        if trick.name not in self.trick_names:
+            raise ValueError(
+                f"the recipe has no {trick.name} to take away; it has "
+                f"{', '.join(self.trick_names) or 'no trick'}"
+            )
+        recipe = self.base
         for present in self.tricks:
             if present.name != trick.name:
                 recipe = recipe | present
         return recipe
 
     @property
+    def base(self) -> Recipe:
+        """The recipe before its first trick."""
+        return self if self.origin is None else self.origin
+
+    @property
     def trick_names(self) -> tuple[str, ...]:
+        """In the order in which they were added."""
         return tuple(trick.name for trick in self.tricks)
+
+    @property
+    def acting(self) -> tuple[Trick, ...]:
+        """The tricks in the order in which they act, which the order of adding says nothing of."""
+        return tuple(sorted(self.tricks, key=lambda trick: (trick.turn, trick.name)))
 
     @property
     def distillation(self) -> Distillation | None:
@@ -77,15 +114,21 @@ class Recipe:
         found = [trick for trick in self.tricks if trick.name == "distillation"]
         return found[0] if found else None  # type: ignore[return-value]
 
+    @property
+    def total_epochs(self) -> float:
+        return self.epochs + self.cooldown_epochs
+
+    def numbers(self) -> dict[str, Any]:
+        """Every number by its name, as plain JSON, without the tricks."""
+        names = [item.name for item in fields(self) if item.name not in _UNPRINTED]
+        return {name: _plain(getattr(self, name)) for name in names}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON; tricks sorted by name, since the order of adding them says nothing."""
-        numbers = {
-            item.name: _plain(getattr(self, item.name))
-            for item in fields(self)
-            if item.name not in ("tricks", "origin")
+        return {
+            **self.numbers(),
+            "tricks": {trick.name: trick.to_dict() for trick in self.acting},
         }
-        tricks = {trick.name: asdict(trick) for trick in sorted(self.tricks, key=lambda t: t.name)}
-        return {**numbers, "tricks": tricks}
 
     def digest(self) -> str:
         """sha256 of the recipe's canonical JSON: equal recipes have equal digests."""
@@ -99,7 +142,22 @@ class Recipe:
         return hash(self.digest())
 
 
+def _check_conflict(present: Trick, added: Trick) -> None:
+    if present.name == added.name:
+        raise ValueError(f"{added.name} twice in one recipe: {present} and {added}")
+    one_of_a_kind = present.alternatives is not None and present.alternatives == added.alternatives
+    if one_of_a_kind:
+        raise ValueError(
+            f"{added.name} conflicts with {present.name}: a recipe has one {added.alternatives}; "
+            f"take the other away first (- {type(present).__name__})"
+        )
+    if present.name in added.card.conflicts or added.name in present.card.conflicts:
+        raise ValueError(f"{added.name} conflicts with {present.name}: use one of the two")
+
+
 def _plain(value: Any) -> Any:
+    if isinstance(value, Schedule):
+        return {"type": type(value).__name__, **value.to_dict()}
     if is_dataclass(value) and not isinstance(value, type):
         return {"type": type(value).__name__, **asdict(value)}
     return value

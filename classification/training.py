@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +12,17 @@ from mmengine.hooks import Hook
 from torch import nn
 from torch.utils.data import DataLoader
 
-from backbones.artifact import load_artifact, load_head
 from backbones.base import Backbone
-from backbones.card import read_card
 from backbones.create import create_backbone
 from backbones.initialization import initialize
-from backbones.preprocessing import IMAGENET_PAPER
-from benchmarks.schema import PretrainingBudget
+from backbones.preprocessing import IMAGENET_PAPER, Preprocessing
 from classification.budget import TrainingPlan
 from classification.data import Normalizer, TrainingImages, ValidationImages
 from classification.model import Classifier, TopKAccuracy, TrainedClassifier
 from classification.recipe import Recipe
-from engine.precision import half_precision, optim_wrapper
+from classification.teacher import load_teacher
+from engine.early_stopping import StopEarly
+from engine.precision import Precision, half_precision, optim_wrapper
 from engine.randomness import seed_globally
 from engine.runner import QuietRunner, build_runner, train_loader
 
@@ -39,39 +40,40 @@ class LearningRate(Hook):
             group.setdefault("base_lr", group["lr"])
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        factor = self.plan.learning_rate_factor(batch_idx)
+        factor = self.plan.learning_rate_factor(batch_idx // self.plan.accumulation)
         for group in runner.optim_wrapper.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
 
 
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """precision: of the steps; notes: what a reader of the result should know."""
+
+    runner: QuietRunner
+    classifier: Classifier
+    precision: Precision
+    notes: tuple[str, ...]
+
+
 def build_classifier(
     architecture: str, recipe: Recipe, *, width: float, num_classes: int, seed: int
-) -> Classifier:
-    """The paper's initialization, then what the recipe's tricks change of it."""
+) -> tuple[Classifier, tuple[str, ...]]:
+    """The paper's initialization (timm's models keep their own), then what the tricks change.
+
+    Gives the tricks' remarks as well: where one has nothing to change in this network.
+    """
     seed_globally([seed])
-    backbone = create_backbone(architecture, width=width)
-    initialize(backbone, seed=seed)
-    classifier = Classifier(backbone, num_classes)
-    for trick in recipe.tricks:
-        trick.initialize(backbone)
-    return classifier
-
-
-def load_teacher(directory: Path, *, num_classes: int) -> Classifier:
-    """The classifier of an artifact. Raises ValueError where it knows other classes."""
-    head = load_head(directory)
-    if len(head["bias"]) != num_classes:
-        raise ValueError(
-            f"the teacher {directory} has {len(head['bias'])} classes, the data set {num_classes}"
-        )
-    teacher = Classifier(load_artifact(directory), num_classes)
-    teacher.head.load_state_dict(head)
-    return teacher
+    foreign = ":" in architecture
+    backbone = create_backbone(architecture, width=1.0 if foreign else width)
+    if not foreign:
+        initialize(backbone, seed=seed)
+    classifier = Classifier(backbone, num_classes, dropout=recipe.dropout)
+    remarks = [trick.initialize(classifier, seed=seed) for trick in recipe.acting]
+    return classifier, tuple(remark for remark in remarks if remark is not None)
 
 
 def build_training(
     plan: TrainingPlan,
-    budget: PretrainingBudget,
     *,
     label: str,
     architecture: str,
@@ -80,24 +82,29 @@ def build_training(
     train: list[tuple[Path, int]],
     val: list[tuple[Path, int]],
     num_classes: int,
+    workers: int,
     work_dir: Path,
-    teacher: Path | None = None,
-) -> tuple[QuietRunner, Classifier, str]:
-    """The runner, the classifier that it trains, and the precision of its steps."""
+    teacher: str | None = None,
+) -> Training:
+    """Everything that one pretraining needs, built in the one order that makes it repeatable.
+
+    train, val: image files and their classes. teacher: as `classification.teacher.load_teacher`
+    takes it.
+    """
     recipe = plan.recipe
-    precision = half_precision() if recipe.half_precision else "float32"
-    channels_last = precision != "float32"
-    classifier = build_classifier(
+    precision = half_precision() if recipe.precision == "half" else recipe.precision
+    channels_last = recipe.channels_last or precision != "float32"
+    classifier, notes = build_classifier(
         architecture, recipe, width=width, num_classes=num_classes, seed=seed
     )
-    taught_by = None if teacher is None else load_teacher(teacher, num_classes=num_classes)
+    for note in notes:
+        print(f"{label}: {note}", file=sys.stderr)
     if channels_last:
         classifier.to(memory_format=torch.channels_last)
-    preprocessing = IMAGENET_PAPER if teacher is None else read_card(teacher).preprocessing
-    if preprocessing != IMAGENET_PAPER:
-        raise ValueError(
-            f"the teacher {teacher} was trained on other mean and std: {preprocessing}"
-        )
+    preprocessing = preprocessing_of(recipe)
+    taught_by = None
+    if teacher is not None:
+        taught_by = load_teacher(teacher, num_classes=num_classes, student=preprocessing)
     model = TrainedClassifier(
         classifier,
         recipe,
@@ -105,47 +112,78 @@ def build_training(
         normalizer=Normalizer(preprocessing, channels_last=channels_last),
         teacher=taught_by,
     )
+    if recipe.compile:
+        classifier.compile()
 
     def decays(parameter: nn.Parameter) -> bool:
-        return all(trick.decays(parameter) for trick in recipe.tricks)
+        return all(trick.decays(parameter) for trick in recipe.acting)
 
+    clip = None if recipe.gradient_clip is None else {"max_norm": recipe.gradient_clip}
+    hooks: list[Hook] = [LearningRate(plan)]
+    if plan.patience is not None:
+        hooks.append(StopEarly(patience=plan.patience, metric="top1"))
     runner = build_runner(
         label=label,
         model=model,
         loader=train_loader(
-            TrainingImages(
-                train, size=budget.image_size, augmentation=recipe.augmentation, seed=seed
-            ),
+            TrainingImages(train, size=plan.train_size, recipe=recipe, seed=seed),
             batch_size=plan.batch_size,
             seed=seed,
-            workers=budget.workers,
+            workers=workers,
+            repeats=recipe.repeats,
         ),
-        steps=plan.steps,
+        steps=plan.steps * plan.accumulation,
         optim_wrapper=optim_wrapper(
             recipe.optimizer.build(classifier, decays=decays, lr_scale=plan.learning_rate_scale),
             precision=precision,
+            loss_scale=recipe.loss_scale,
+            accumulate=plan.accumulation,
+            clip_grad=clip,
         ),
         val_loader=DataLoader(
-            ValidationImages(val, size=budget.image_size, resize_size=budget.resize_size),
-            batch_size=min(256, plan.batch_size * 2),
-            num_workers=min(1, budget.workers),
+            validation_images(val, plan),
+            batch_size=min(256, plan.batch_size * plan.accumulation * 2),
+            num_workers=min(1, workers),
         ),
         val_metric=TopKAccuracy(num_classes),
+        val_interval=None if plan.validation_interval is None else _micro_steps(plan),
         work_dir=work_dir,
         seed=seed,
-        hooks=[LearningRate(plan)],
+        ema_decay=plan.ema_decay,
+        hooks=hooks,
     )
-    return runner, classifier, precision
+    return Training(runner=runner, classifier=classifier, precision=precision, notes=notes)
 
 
-def example_images(
-    val: list[tuple[Path, int]], budget: PretrainingBudget, count: int = 2
-) -> torch.Tensor:
+def _micro_steps(plan: TrainingPlan) -> int:
+    assert plan.validation_interval is not None
+    return plan.validation_interval * plan.accumulation
+
+
+def preprocessing_of(recipe: Recipe) -> Preprocessing:
+    """The paper's mean and std; bicubic where the recipe resizes so."""
+    if recipe.augmentation.interpolation == "bicubic":
+        return Preprocessing(
+            mean=IMAGENET_PAPER.mean, std=IMAGENET_PAPER.std, interpolation="bicubic"
+        )
+    return IMAGENET_PAPER
+
+
+def validation_images(val: list[tuple[Path, int]], plan: TrainingPlan) -> ValidationImages:
+    return ValidationImages(
+        val,
+        size=plan.eval_size,
+        resize_size=plan.resize_size,
+        interpolation=plan.recipe.augmentation.interpolation,
+    )
+
+
+def example_images(val: list[tuple[Path, int]], plan: TrainingPlan, count: int = 2) -> torch.Tensor:
     """A few normalized validation images (B, 3, H, W), to check an export on."""
-    data = ValidationImages(val[:count], size=budget.image_size, resize_size=budget.resize_size)
+    data = validation_images(val[:count], plan)
     images = torch.stack([data[i]["images"] for i in range(len(data))])
     labels = torch.zeros(len(images), dtype=torch.long)
-    normalizer = Normalizer(IMAGENET_PAPER, channels_last=False)
+    normalizer = Normalizer(preprocessing_of(plan.recipe), channels_last=False)
     return normalizer({"images": images, "labels": labels})["images"]
 
 

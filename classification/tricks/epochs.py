@@ -18,6 +18,7 @@ class Epochs(Trick):
     epochs: float
 
     name = "epochs"
+    kind = "efficiency"
     card = Card(
         paper=BAG_OF_TRICKS,
         section="section 5.4",

@@ -28,6 +28,7 @@ class LabelSmoothing(Trick):
     epsilon: float = 0.1
 
     name = "label_smoothing"
+    kind = "targets"
     card = Card(
         paper=f"{BAG_OF_TRICKS} (Szegedy et al. 2016, arXiv:1512.00567)",
         section="section 5.2, Table 6",

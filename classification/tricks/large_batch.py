@@ -23,6 +23,7 @@ class LargeBatch(Trick):
     batch_size: int
 
     name = "large_batch"
+    kind = "efficiency"
     card = Card(
         paper=BAG_OF_TRICKS,
         section="section 3.1, Table 4",

@@ -16,6 +16,7 @@ class NoBiasDecay(Trick):
     """Biases, and gamma and beta of the norms (all the vectors), are not decayed."""
 
     name = "no_bias_decay"
+    kind = "efficiency"
     card = Card(
         paper=BAG_OF_TRICKS,
         section="section 3.1, Table 4",

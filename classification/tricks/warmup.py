@@ -13,11 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Warmup(Trick):
-    """Linear from 0 to the base learning rate over the first `epochs`."""
+    """Linear to the base learning rate over the first `epochs`.
+
+    start: share of the base rate at the first step; the paper's is 0.
+    """
 
     epochs: float
+    start: float = 0.0
 
     name = "warmup"
+    kind = "efficiency"
     card = Card(
         paper=BAG_OF_TRICKS,
         section="section 3.1, Table 4",
@@ -26,8 +31,10 @@ class Warmup(Trick):
     )
 
     def __post_init__(self) -> None:
-        if self.epochs <= 0:
+        if not self.epochs > 0:
             raise ValueError(f"warmup epochs must be positive, not {self.epochs}")
+        if not 0 <= self.start < 1:
+            raise ValueError(f"warmup start must lie in [0, 1), not {self.start}")
 
     def apply(self, recipe: Recipe) -> Recipe:
-        return replace(recipe, warmup_epochs=self.epochs)
+        return replace(recipe, warmup_epochs=self.epochs, warmup_start=self.start)

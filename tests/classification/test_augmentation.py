@@ -10,14 +10,10 @@ import torch
 from scipy.stats import ks_2samp
 from torchvision.transforms import RandomResizedCrop
 
-from classification.augmentation import (
-    Augmentation,
-    augment,
-    center_view,
-    pca_lighting,
-    random_crop_box,
-    scale_colors,
-)
+from classification.augmentation import Augmentation, augment, center_view
+from classification.tricks.color_scaling import scale_colors
+from classification.tricks.pca_lighting import pca_lighting
+from classification.tricks.random_resized_crop import random_crop_box
 
 
 def test_crops_follow_torchvisions_law() -> None:

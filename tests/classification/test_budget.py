@@ -7,7 +7,7 @@ import math
 import pytest
 
 from benchmarks.schema import PretrainingBudget, load_benchmark
-from classification.budget import training_plan
+from classification.budget import TrainingPlan, training_plan
 from classification.recipe import Recipe
 from classification.recipes import RECIPES
 from classification.tricks import CosineDecay, Warmup
@@ -17,6 +17,12 @@ IMAGENET_IMAGES = 1_281_167
 
 def budget(**scales: float) -> PretrainingBudget:
     return PretrainingBudget(root="/nowhere", **scales)
+
+
+def planned(
+    recipe: Recipe, budget: PretrainingBudget, images: int, architecture: str = "resnet50d"
+) -> TrainingPlan:
+    return training_plan(recipe, budget, images, architecture=architecture)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +37,7 @@ def test_the_papers_numbers_on_imagenet(
     recipe: str, batch_size: int, steps: int, peak: float
 ) -> None:
     paper = load_benchmark("paper").pretraining
-    plan = training_plan(RECIPES[recipe], paper, IMAGENET_IMAGES)
+    plan = planned(RECIPES[recipe], paper, IMAGENET_IMAGES)
     assert (plan.batch_size, plan.steps) == (batch_size, steps)
     base = plan.recipe.optimizer.learning_rate * plan.learning_rate_scale
     factors = [plan.learning_rate_factor(step) for step in range(0, steps, 97)]
@@ -41,7 +47,7 @@ def test_the_papers_numbers_on_imagenet(
 
 def test_scales_by_hand() -> None:
     # 120 epochs * 0.05 = 6 passes over 1,000 images in batches of 256 / 8 = 32: 187.5 steps.
-    plan = training_plan(
+    plan = planned(
         Recipe(), budget(epoch_scale=0.05, batch_size_scale=0.125, learning_rate_scale=0.5), 1000
     )
     assert (plan.batch_size, plan.steps, plan.learning_rate_scale) == (32, 188, 0.5)
@@ -49,7 +55,7 @@ def test_scales_by_hand() -> None:
 
 def test_warmup_and_decay_keep_their_share_of_a_shorter_run() -> None:
     recipe = Recipe(epochs=100) | Warmup(epochs=10) | CosineDecay()
-    plan = training_plan(recipe, budget(epoch_scale=0.1, batch_size_scale=1 / 256 * 10), 1000)
+    plan = planned(recipe, budget(epoch_scale=0.1, batch_size_scale=1 / 256 * 10), 1000)
     assert (plan.steps, plan.batch_size) == (1000, 10)
     assert [plan.learning_rate_factor(step) for step in (0, 50, 100)] == pytest.approx([0, 0.5, 1])
     # A third of the way from the warmup's end: 0.5 (1 + cos(pi / 3)).
@@ -58,12 +64,12 @@ def test_warmup_and_decay_keep_their_share_of_a_shorter_run() -> None:
 
 
 def test_milestones_keep_their_share_of_a_shorter_run() -> None:
-    plan = training_plan(Recipe(), budget(epoch_scale=0.1, batch_size_scale=0.0390625), 100)
+    plan = planned(Recipe(), budget(epoch_scale=0.1, batch_size_scale=0.0390625), 100)
     assert (plan.steps, plan.batch_size) == (120, 10)
     factors = [plan.learning_rate_factor(step) for step in (0, 29, 30, 59, 60, 89, 90, 119)]
     assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
 
 
 def test_the_smallest_budget_still_trains() -> None:
-    plan = training_plan(Recipe(), budget(epoch_scale=1e-6, batch_size_scale=1e-6), 24)
+    plan = planned(Recipe(), budget(epoch_scale=1e-6, batch_size_scale=1e-6), 24)
     assert (plan.steps, plan.batch_size) == (1, 2)

@@ -15,14 +15,15 @@ from classification.data import Normalizer
 from classification.model import Classifier, TopKAccuracy, TrainedClassifier
 from classification.recipe import Recipe
 from classification.recipes import RECIPES
-from classification.training import build_classifier, exported, load_teacher
+from classification.teacher import load_teacher
+from classification.training import build_classifier, exported
 from classification.tricks import Distillation, LabelSmoothing, Mixup
 
 WIDTH, SIZE, CLASSES = 0.125, 32, 6
 
 
 def classifier(seed: int = 0) -> Classifier:
-    return build_classifier("resnet18d", Recipe(), width=WIDTH, num_classes=CLASSES, seed=seed)
+    return build_classifier("resnet18d", Recipe(), width=WIDTH, num_classes=CLASSES, seed=seed)[0]
 
 
 def trained(recipe: Recipe, teacher: Classifier | None = None) -> TrainedClassifier:
@@ -186,10 +187,11 @@ def test_exported_backbone_and_head_say_what_the_classifier_says(tmp_path: Path)
     stored = load_head(tmp_path / "a")
     by_hand = features @ stored["weight"].T + stored["bias"]
     torch.testing.assert_close(original.eval()(images), by_hand)
-    teacher = load_teacher(tmp_path / "a", num_classes=CLASSES)
-    torch.testing.assert_close(teacher(images), by_hand)
+    teacher = load_teacher(str(tmp_path / "a"), num_classes=CLASSES)
+    error = (teacher(images) - by_hand).abs().max()  # half precision, where the machine has it
+    assert error < 0.02 * by_hand.std()
     with pytest.raises(ValueError, match=f"{CLASSES} classes, the data set 7"):
-        load_teacher(tmp_path / "a", num_classes=7)
+        load_teacher(str(tmp_path / "a"), num_classes=7)
 
 
 def test_a_seed_draws_the_whole_classifier() -> None:
@@ -201,7 +203,10 @@ def test_a_seed_draws_the_whole_classifier() -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_tricks_act_on_the_initial_weights(recipe: str) -> None:
-    built = build_classifier("resnet18d", RECIPES[recipe], width=WIDTH, num_classes=2, seed=0)
+    built, remarks = build_classifier(
+        "resnet18d", RECIPES[recipe], width=WIDTH, num_classes=2, seed=0
+    )
+    assert remarks == (), "all of them have something to act on in a ResNet"
     norms = [m for m in built.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     zeroed = [norm for norm in norms if not norm.weight.any()]
     # Zero-gamma: the last norm of each of ResNet-18's eight residual blocks.

@@ -14,7 +14,8 @@ import torch
 from backbones import load_artifact, read_card
 from backbones.artifact import load_backbone_state, load_head
 from classification.pretrain import main
-from classification.recipes import RECIPES, smooth
+from classification.recipes import RECIPES
+from classification.recipes.bag_of_tricks import smooth
 from classification.tricks import Distillation
 from engine.results import StageResult
 

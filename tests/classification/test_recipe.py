@@ -7,15 +7,16 @@ import itertools
 import pytest
 
 from backbones.catalog import UnknownNameError
+from classification.names import parse_backbone
 from classification.recipe import Recipe
-from classification.recipes import RECIPES, parse_backbone
-from classification.schedules import Cosine, StepDecay
+from classification.recipes import RECIPES
 from classification.tricks import (
     CosineDecay,
     HalfPrecision,
     LabelSmoothing,
     Mixup,
     NoBiasDecay,
+    StepDecay,
     Warmup,
     ZeroGamma,
 )
@@ -64,12 +65,12 @@ def test_the_rows_are_those_of_the_paper() -> None:
         120,
         0.1,
     )
-    assert standard.schedule == StepDecay(milestones=(30, 60, 90))
+    assert standard.schedule == StepDecay((30, 60, 90))
     assert efficient.batch_size == 1024
     assert efficient.optimizer.learning_rate == pytest.approx(0.4)
     assert efficient.warmup_epochs == 5
-    assert efficient.half_precision
-    assert cosine.schedule == Cosine()
+    assert efficient.precision == "half"
+    assert cosine.schedule == CosineDecay()
     assert RECIPES["mixup"].epochs == RECIPES["mixup_distill"].epochs == 200
     assert RECIPES["distill"].distillation.teacher == "resnet152d_smooth"
     assert RECIPES["mixup_distill"].distillation.teacher == "resnet152d_mixup"
@@ -97,4 +98,4 @@ def test_unknown_names_say_the_nearest(name: str, near: str) -> None:
 
 def test_half_precision_is_a_trick_of_the_efficient_row() -> None:
     assert HalfPrecision.name in RECIPES["efficient"].trick_names
-    assert not RECIPES["standard"].half_precision
+    assert RECIPES["standard"].precision == "float32"

@@ -112,10 +112,12 @@ def test_no_bias_decay_exempts_every_vector_of_resnet50d() -> None:
 
 
 def test_zero_gamma_makes_residual_branches_vanish() -> None:
-    backbone = create_backbone("resnet50d", width=0.25)
-    ZeroGamma().initialize(backbone)
+    classifier = Classifier(create_backbone("resnet50d", width=0.25), 10)
+    assert ZeroGamma().initialize(classifier, seed=0) is None
     zeroed = [
-        m for m in backbone.modules() if isinstance(m, torch.nn.BatchNorm2d) and not m.weight.any()
+        m
+        for m in classifier.modules()
+        if isinstance(m, torch.nn.BatchNorm2d) and not m.weight.any()
     ]
     assert len(zeroed) == 3 + 4 + 6 + 3  # one in each bottleneck of ResNet-50
 

@@ -1,0 +1,37 @@
+"""The grammar of a trained backbone's name: `<architecture>_<recipe>`."""
+
+from __future__ import annotations
+
+from backbones.catalog import ARCHITECTURES, UnknownNameError, check_architecture, nearest
+from classification.recipes import RECIPES
+
+
+def parse_backbone(name: str) -> tuple[str, str]:
+    """`resnet50d_mixup_distill` -> ("resnet50d", "mixup_distill"); `timm:levit_384_usi` likewise.
+
+    Raises UnknownNameError with the nearest names where the architecture or the recipe is unknown.
+    """
+    if (found := split_recipe(name)) is not None:
+        check_architecture(found[0])
+        return found
+    for architecture in sorted(ARCHITECTURES, key=len, reverse=True):
+        recipe = name.removeprefix(f"{architecture}_")
+        if recipe != name:
+            raise UnknownNameError(
+                f"unknown recipe {recipe!r} in {name!r}; nearest: "
+                f"{', '.join(nearest(recipe, RECIPES))}; all: {', '.join(RECIPES)}"
+            )
+    known = [f"{a}_{r}" for a in ARCHITECTURES for r in RECIPES]
+    raise UnknownNameError(
+        f"unknown backbone {name!r}: expected <architecture>_<recipe>; nearest: "
+        f"{', '.join(nearest(name, known))}"
+    )
+
+
+def split_recipe(name: str) -> tuple[str, str] | None:
+    """(architecture, recipe) of a name that ends in a known recipe; the longest one counts."""
+    for recipe in sorted(RECIPES, key=len, reverse=True):
+        architecture = name.removesuffix(f"_{recipe}")
+        if architecture != name and architecture:
+            return architecture, recipe
+    return None

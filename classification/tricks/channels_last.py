@@ -1,0 +1,30 @@
+"""Channels-last memory format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from classification.tricks.trick import Card, Trick
+
+if TYPE_CHECKING:
+    from classification.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class ChannelsLast(Trick):
+    """Images and weights lie in memory as (B, H, W, C), as fast convolutions want them.
+
+    The same function; rounding differs. Half precision brings it along.
+    """
+
+    name = "channels_last"
+    kind = "efficiency"
+    card = Card(
+        paper="torch's documentation, memory formats",
+        section="channels last",
+        effect="speed only: faster convolutions, the most in half precision",
+    )
+
+    def apply(self, recipe: Recipe) -> Recipe:
+        return replace(recipe, channels_last=True)

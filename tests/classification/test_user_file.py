@@ -1,0 +1,138 @@
+"""Tricks and recipes from a file of the user's."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+GOOD = """
+from dataclasses import dataclass
+
+from classification.recipes import RECIPES as ours
+from classification.tricks import Card, CutMix, Mixup, Trick
+
+
+@dataclass(frozen=True)
+class Louder(Trick):
+    gain: float = 2.0
+
+    name = "louder"
+    kind = "mixing"
+    card = Card(paper="A note of ours", section="page 1", effect="unknown")
+
+    def transform_batch(self, images, targets, rng):
+        return images * self.gain, targets
+
+
+RECIPES = {
+    "cutmix": ours["mixup"] - Mixup | CutMix(1.0),
+    "louder": ours["standard"] | Louder(GAIN),
+}
+"""
+
+
+@pytest.fixture
+def trickle(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command in a process of its own, which a file of recipes changes."""
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        code = "import sys; from eval.cli import main; sys.exit(main(sys.argv[1:]))"
+        return subprocess.run(
+            [sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True
+        )
+
+    return run
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text.replace("GAIN", "3.0"))
+    return str(path)
+
+
+def test_its_names_are_as_good_as_ours(
+    trickle: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    file = write(tmp_path / "mine.py", GOOD)
+    listing = json.loads(trickle("list", "--recipes", file, "--json").stdout)
+    assert {"cutmix", "louder", "mixup"} <= set(listing["recipes"])
+    assert "louder" in {trick["name"] for trick in listing["tricks"]}
+
+    shown = json.loads(trickle("show", "resnet50d_louder", "--recipes", file, "--json").stdout)
+    assert shown["tricks"]["louder"]["gain"] == 3.0
+    dry = trickle("run", "--backbone", "resnet50d_cutmix", "--recipes", file, "--dry-run")
+    assert dry.returncode == 0
+    assert "pretraining   resnet50d_cutmix" in dry.stdout
+
+
+def test_without_the_file_its_names_are_unknown(
+    trickle: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    answer = trickle("show", "resnet50d_louder")
+    assert answer.returncode == 2
+    assert "louder" in answer.stderr
+
+
+def test_another_code_of_a_trick_is_another_recipe(
+    trickle: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    digests = []
+    for text in (GOOD, GOOD, GOOD.replace("images * self.gain", "images + self.gain")):
+        file = write(tmp_path / "mine.py", text)
+        shown = trickle("show", "resnet50d_louder", "--recipes", file, "--json")
+        digests.append(json.loads(shown.stdout)["tricks"]["louder"]["source_digest"])
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", "defines no RECIPES"),
+        ("RECIPES = {}", "defines no RECIPES"),
+        ("x = (", "line 1"),
+        ("x = 1\nx.y", "line 2: AttributeError"),
+        ("RECIPES = {'a b': 1}", "cannot name a recipe"),
+        ("RECIPES = {'mine': 1}", "not a Recipe"),
+        ("from classification.recipes import RECIPES", "'standard' already"),
+        (
+            "from classification.recipe import Recipe\n"
+            "from classification.tricks import Epochs\n"
+            "RECIPES = {'short': Recipe() | Epochs(50)}",
+            "milestones",
+        ),
+        (
+            "from classification.recipe import Recipe\n"
+            "from classification.tricks import LabelSmoothing\n"
+            "RECIPES = {'mine': Recipe() | LabelSmoothing(1.5)}",
+            "line 3: ValueError: epsilon",
+        ),
+        (GOOD.replace('"louder"\n', '"mixup"\n').replace("GAIN", "1.0"), "'mixup' already"),
+        (GOOD.replace("    card = ", "    cart = ").replace("GAIN", "1.0"), "needs a name"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(
+    trickle: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    text: str,
+    message: str,
+) -> None:
+    file = write(tmp_path / "mine.py", text)
+    answer = trickle("list", "--recipes", file)
+    assert answer.returncode == 2, answer.stderr
+    assert message in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert file in answer.stderr
+
+
+def test_a_missing_file_is_an_error(
+    trickle: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    answer = trickle("list", "--recipes", str(tmp_path / "none.py"))
+    assert answer.returncode == 2
+    assert "no file of recipes" in answer.stderr
