@@ -10,6 +10,7 @@ from typing import Any
 from backbones.card import ArtifactError, Card, read_card
 from benchmarks.schema import Benchmark
 from classification.identity import TEACHER_SEED, Identity, artifact_name, teacher_of
+from classification.recipes.user_file import user_file
 from detection.protocol import detection_protocol
 from eval.identity import backbone_identity, record_key, spec_protocol, width_of
 from eval.jobs import Job, State, Task, python_module
@@ -101,12 +102,13 @@ class Chains:
     def pretraining(
         self, spec: Spec, identity: Identity, seed: int, name: str, artifact: Path
     ) -> Job:
-        teacher_name = teacher_of(spec.name)
-        taught_by, teaching = None, None
-        if teacher_name is not None:
-            (teacher,) = parse_spec(teacher_name)
-            teacher_identity = self.identity(teacher, TEACHER_SEED)
-            taught_by, teaching = self.add_backbone(teacher, teacher_identity, TEACHER_SEED)
+        teacher = teacher_of(spec.name)
+        taught_by: Path | str | None = None if teacher is None else teacher.text
+        teaching = None
+        if teacher is not None and teacher.kind == "trained":
+            (teacher_spec,) = parse_spec(teacher.text)
+            teacher_identity = self.identity(teacher_spec, TEACHER_SEED)
+            taught_by, teaching = self.add_backbone(teacher_spec, teacher_identity, TEACHER_SEED)
         protocol = spec_protocol(spec, self.benchmark, self.data)
         key = record_key(identity, "classification", protocol, seed)
         work = self.layout.work / name
@@ -131,6 +133,7 @@ class Chains:
                 work_dir=work,
                 result=work / "result.json",
                 teacher=taught_by,
+                recipes=user_file(),
             ),
             artifact=artifact,
             work=work,

@@ -13,12 +13,18 @@ from backbones.catalog import ARCHITECTURES, check_architecture
 from benchmarks.schema import PACKAGED, load_benchmark
 from classification import tricks
 from classification.identity import teacher_of
+from classification.names import parse_backbone
 from classification.recipe import Recipe
-from classification.recipes import RECIPES, parse_backbone
+from classification.recipes import CARDS, RECIPES
 from classification.tricks import TRICKS, Trick
 
 # Files of classification/tricks/ that are no trick.
-_NO_TRICKS = {"__init__", "trick"}
+_NO_TRICKS = {"__init__", "trick", "schedule", "examples"}
+# Rows of two tables that are the same training: pretrained once.
+TWINS = {
+    "ladder256_linear_scaling": "standard",
+    "ladder1024_half_precision": "efficient",
+}
 
 
 def trick_problems(registry: Mapping[str, type[Trick]], files: Iterable[str]) -> list[str]:
@@ -48,8 +54,10 @@ def recipe_problems(
     seen: dict[str, str] = {}
     for name, recipe in recipes.items():
         twin = seen.setdefault(recipe.digest(), name)
-        if twin != name:
+        if twin != name and TWINS.get(name) != twin:
             problems.append(f"recipes {twin!r} and {name!r} are the same")
+        if name not in CARDS:
+            problems.append(f"recipe {name!r} has no card")
         unknown = [t.name for t in recipe.tricks if registry.get(t.name) is not type(t)]
         if unknown:
             problems.append(f"recipe {name!r} uses unregistered {', '.join(unknown)}")

@@ -1,4 +1,4 @@
-"""The command line: `trickle run|pretrain|list|report` and `python eval/run_transfer.py`.
+"""The command line: `trickle run|pretrain|list|show|report` and `python eval/run_transfer.py`.
 
 Nothing heavy is imported here: help, lists and wrong usage answer at once.
 """
@@ -11,9 +11,12 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
+from benchmarks.schema import load_benchmark
 from eval.jobs import TASKS
-from eval.listing import make_listing, to_json, to_text
+from eval.listing import make_listing, to_json, to_text, tricks_to_text
 from eval.process import Terminated, termination_as_interrupt
+from eval.show import show
+from eval.show import to_text as shown_to_text
 from eval.transfer import Question, Run, ask, dry_run, output_folder, report
 
 USAGE_ERROR = 2
@@ -36,7 +39,7 @@ def transfer_main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     arguments = make_transfer_parser().parse_args(argv)
     command = shlex.join(["python", "eval/run_transfer.py", *argv])
-    return _guarded(lambda: _run(arguments, command))
+    return _guarded(lambda: _dispatch(arguments, command))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -60,8 +63,23 @@ def make_parser() -> argparse.ArgumentParser:
     _add_common_flags(pretrain)
     pretrain.set_defaults(answer=_pretrain)
     listing = verbs.add_parser("list", help="every name that a command takes", allow_abbrev=False)
+    listing.add_argument("--tricks", action="store_true", help="the tricks: knobs, source, effect")
     listing.add_argument("--json", action="store_true", help="as JSON")
+    _add_recipes_flag(listing)
     listing.set_defaults(answer=_list)
+    shown = verbs.add_parser(
+        "show",
+        help="every number of a pretraining, and which trick set it",
+        description=_show.__doc__,
+        allow_abbrev=False,
+    )
+    shown.add_argument("backbone", metavar="BACKBONE", help="for example resnet50d_mixup")
+    shown.add_argument(
+        "--benchmark", default="mini", metavar="NAME|FILE", help="mini, paper or a TOML file"
+    )
+    shown.add_argument("--json", action="store_true", help="as JSON")
+    _add_recipes_flag(shown)
+    shown.set_defaults(answer=_show)
     tables = verbs.add_parser(
         "report",
         help="write the tables again from the records",
@@ -89,6 +107,7 @@ def _add_common_flags(parser: argparse.ArgumentParser) -> None:
     add("--seeds", nargs="+", type=_seed, default=[0], metavar="N", help="default: 0")
     add("--out", metavar="DIR", help="default: runs/<benchmark>")
     add("--dry-run", action="store_true", help="say which jobs there are, and do none")
+    _add_recipes_flag(parser)
 
 
 def _add_transfer_flags(parser: argparse.ArgumentParser) -> None:
@@ -101,6 +120,10 @@ def _add_transfer_flags(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(answer=_run)
 
 
+def _add_recipes_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--recipes", metavar="FILE.py", help="recipes and tricks of your own")
+
+
 def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**31:
         raise argparse.ArgumentTypeError(f"a seed is a number in 0..{2**31 - 1}, not {text!r}")
@@ -108,6 +131,7 @@ def _seed(text: str) -> int:
 
 
 def _dispatch(arguments: argparse.Namespace, command: str) -> int:
+    _load_recipes(arguments)
     answer: Callable[[argparse.Namespace, str], int] = arguments.answer
     return answer(arguments, command)
 
@@ -149,9 +173,36 @@ def _pretrain(arguments: argparse.Namespace, command: str) -> int:
     return _answer(arguments, command, tasks=[], controls=False)
 
 
+def _load_recipes(arguments: argparse.Namespace) -> None:
+    if (file := getattr(arguments, "recipes", None)) is None:
+        return
+    from classification.recipes.user_file import RecipeFileError, load_user_file
+
+    try:
+        load_user_file(file)
+    except RecipeFileError as error:
+        raise UsageError(str(error)) from error
+
+
 def _list(arguments: argparse.Namespace, command: str) -> int:
+    """Every architecture, recipe, trick and benchmark."""
     listing = make_listing()
-    print(to_json(listing) if arguments.json else to_text(listing))
+    if arguments.json:
+        print(to_json(listing))
+    else:
+        only_tricks = getattr(arguments, "tricks", False)
+        print(tricks_to_text(listing) if only_tricks else to_text(listing))
+    return 0
+
+
+def _show(arguments: argparse.Namespace, command: str) -> int:
+    """Every number that the pretraining of a backbone will use, and which trick set it; first as
+    the recipe says it for ImageNet, then as the benchmark scales it."""
+    try:
+        shown = show(arguments.backbone, load_benchmark(arguments.benchmark))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    print(to_json(shown) if arguments.json else shown_to_text(shown))
     return 0
 
 

@@ -9,6 +9,7 @@ from backbones.catalog import ARCHITECTURES
 from benchmarks.schema import PACKAGED
 from classification.recipes import RECIPES
 from classification.tricks import TRICKS
+from classification.tricks.trick import KINDS
 
 
 def make_listing() -> dict[str, Any]:
@@ -19,9 +20,12 @@ def make_listing() -> dict[str, Any]:
         "tricks": [
             {
                 "name": name,
+                "kind": trick.kind,
+                "knobs": trick.knobs(),
                 "source": trick.card.source,
                 "effect": trick.card.effect,
                 "conflicts": list(trick.card.conflicts),
+                "alternatives": trick.alternatives,
             }
             for name, trick in TRICKS.items()
         ],
@@ -46,7 +50,8 @@ def to_text(listing: dict[str, Any]) -> str:
             "Backbones: <architecture>_<recipe>, scratch:<architecture>, scratch:timm:<model>,",
             "  timm:<model>[@FILE], torchvision:<model>[@NAME], a path to an artifact; wildcards",
             "",
-            f"Architectures: {', '.join(listing['architectures'])}",
+            f"Architectures: {', '.join(listing['architectures'])},",
+            "  timm:<model>, torchvision:<model>",
             "",
             "Recipes:",
             *recipes,
@@ -57,3 +62,22 @@ def to_text(listing: dict[str, Any]) -> str:
             f"Benchmarks: {', '.join(listing['benchmarks'])}, or the path of a TOML file",
         ]
     )
+
+
+def tricks_to_text(listing: dict[str, Any]) -> str:
+    """All tricks by chapter: knobs with their defaults, source, expected effect, conflicts."""
+    lines = []
+    for kind in KINDS:
+        lines += [kind.capitalize(), ""]
+        for trick in listing["tricks"]:
+            if trick["kind"] != kind:
+                continue
+            knobs = ", ".join(f"{key}={value}" for key, value in trick["knobs"].items())
+            lines += [f"  {trick['name']}({knobs})", f"      {trick['source']}"]
+            lines += [f"      effect: {trick['effect']}"]
+            if trick["alternatives"] is not None:
+                lines += [f"      one {trick['alternatives']} in a recipe"]
+            if trick["conflicts"]:
+                lines += [f"      conflicts with {', '.join(trick['conflicts'])}"]
+        lines += [""]
+    return "\n".join(lines).rstrip()

@@ -49,6 +49,11 @@ def make_notes(table: Table, records: Sequence[Record]) -> list[str]:
         for row in table.rows
         for line in problem_lines(row)
     ]
+    notes += _unique(
+        f"{escape_markdown(record.backbone)}, seed {record.seed}: {escape_markdown(note)}."
+        for record in used
+        for note in record.notes
+    )
     machines = _unique(_machine(record.environment) for record in used)
     versions = _unique(_versions(record.environment) for record in used)
     if machines:

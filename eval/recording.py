@@ -35,6 +35,7 @@ def record_of_result(job: Job, *, command: str, message: str | None = None) -> R
         cost={**result.cost, **_backbone_cost(card)},
         weights_sha256=None if card is None else card.sha256,
         environment={**beyond_plan, **result.environment, **_origin(command)},
+        notes=result.notes,
     )
 
 
@@ -55,6 +56,7 @@ def record_of_card(job: Job, *, command: str) -> Record | None:
         cost={**(card.cost or {}), **_backbone_cost(card)},
         weights_sha256=card.sha256,
         environment={**card.versions, **_origin(command)},
+        notes=tuple(card.notes.get("remarks", ())),
     )
 
 

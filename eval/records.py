@@ -27,7 +27,8 @@ class Record(BaseModel):
     backbone alone, the same for all its seeds. control: the same network from random weights;
     None for a control. protocol: everything that moves the number. weights_sha256: of the weights
     that the task started from (for "classification": ended with). message: why a cell failed.
-    environment: machine and versions, "command" that asked for it and "finished" (UTC).
+    environment: machine and versions, "command" that asked for it and "finished" (UTC). notes:
+    what a reader of the number should know.
     """
 
     model_config = ConfigDict(
@@ -55,6 +56,7 @@ class Record(BaseModel):
     cost: dict[str, float] = {}
     weights_sha256: str | None = None
     environment: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _status_fits(self) -> Record:

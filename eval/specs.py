@@ -1,6 +1,7 @@
 """SPEC, the names that `--backbone` takes, read without importing torch.
 
 resnet50d_mixup               an architecture and the recipe that pretrains it
+timm:levit_384_usi            the same for an architecture of timm
 scratch:resnet50d             random weights, the control of every resnet50d_<recipe>
 scratch:timm:<model>          random weights of a timm model (torchvision: the same)
 timm:<model>[@FILE]           a timm model with its published weights, or those of a file
@@ -20,7 +21,8 @@ from typing import Literal
 
 from backbones.card import CARD_NAME, read_card
 from backbones.catalog import ARCHITECTURES, UnknownNameError, check_architecture, nearest
-from classification.recipes import RECIPES, parse_backbone
+from classification.names import parse_backbone, split_recipe
+from classification.recipes import RECIPES
 
 Kind = Literal["trained", "scratch", "timm", "torchvision", "artifact"]
 
@@ -82,6 +84,8 @@ def parse_spec(text: str) -> list[Spec]:
     if not text:
         raise ValueError("an empty backbone name; expected for example resnet50d_mixup")
     prefix, colon, rest = text.partition(":")
+    if prefix in ("timm", "torchvision") and "@" not in text and split_recipe(text) is not None:
+        return [_trained(text)]
     if colon and "/" not in prefix:
         return _prefixed(text, prefix, rest)
     if _looks_like_path(text):

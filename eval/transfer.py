@@ -20,6 +20,7 @@ from eval.selection import select_comparable
 from eval.specs import Spec, parse_specs
 from eval.summary import RowName, make_table
 from eval.tables import write_tables
+from eval.usability import check_specs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,7 @@ def ask(
         controls=controls,
     )
     question.plan(Records(by_key={}), None)  # what is wrong with the plan shows before any data
+    check_specs(question.specs, loaded, question.tasks)
     return question
 
 

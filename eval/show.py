@@ -1,0 +1,143 @@
+"""`trickle show`: every number that a pretraining will use, and which trick set it."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from benchmarks.schema import Benchmark
+from classification.budget import IMAGENET_IMAGES, training_plan
+from classification.identity import teacher_of
+from classification.names import parse_backbone
+from classification.recipe import Recipe
+from classification.recipes import CARDS, RECIPES
+
+BASELINE = "baseline"
+
+
+def show(name: str, benchmark: Benchmark) -> dict[str, Any]:
+    """`{"backbone", "source", "expected", ..., "numbers": {name: {"value", "set_by"}}, "plan"}`.
+
+    plan: the same numbers as the benchmark scales them; None where the size of its training set is
+    not known yet. Raises UnknownNameError, and ValueError for a recipe that contradicts itself.
+    """
+    architecture, recipe_name = parse_backbone(name)
+    recipe, card = RECIPES[recipe_name], CARDS[recipe_name]
+    teacher = teacher_of(name)
+    return {
+        "backbone": name,
+        "architecture": architecture,
+        "recipe": recipe_name,
+        "source": card.source,
+        "expected_top1": card.expected.get(architecture),
+        "measured": card.measured,
+        "note": card.note,
+        "command": f"trickle pretrain --backbone {name} --benchmark {benchmark.name}",
+        "teacher": None if teacher is None else teacher.text,
+        "numbers": provenance(recipe),
+        "tricks": {trick.name: trick.to_dict() for trick in recipe.tricks},
+        "benchmark": benchmark.name,
+        "plan": _plan(recipe, architecture, benchmark),
+    }
+
+
+def provenance(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """Every number of a recipe, and the trick that set it last ("baseline" for none)."""
+    built = recipe.base
+    values = _flat(built.numbers())
+    set_by = dict.fromkeys(values, BASELINE)
+    for trick in recipe.tricks:
+        built = built | trick
+        changed = _flat(built.numbers())
+        for key in {**values, **changed}:
+            if changed.get(key) != values.get(key):
+                set_by[key] = trick.name
+        values = changed
+    return {key: {"value": value, "set_by": set_by[key]} for key, value in values.items()}
+
+
+def to_text(shown: dict[str, Any]) -> str:
+    """For reading: numbers beside what set them, in columns."""
+    expected = shown["expected_top1"]
+    head = [
+        ("source", shown["source"]),
+        ("expected", "not given for this architecture" if expected is None else f"{expected:.2f}"),
+        ("measured", shown["measured"]),
+        ("note", shown["note"]),
+        ("teacher", shown["teacher"] or ""),
+        ("command", shown["command"]),
+    ]
+    lines = [shown["backbone"], ""]
+    lines += [f"  {key:<10}{value}" for key, value in head if value]
+    numbers = {key: (_text(n["value"]), n["set_by"]) for key, n in shown["numbers"].items()}
+    name_width = max(map(len, numbers))
+    value_width = max(len(value) for value, _ in numbers.values())
+    lines += ["", "Numbers, for ImageNet, and what set them:", ""]
+    lines += [
+        f"  {key:<{name_width}}  {value:<{value_width}}  {set_by}"
+        for key, (value, set_by) in numbers.items()
+    ]
+    lines += ["", "Tricks:", ""]
+    lines += [
+        f"  {name}" + "".join(f"  {key}={_text(value)}" for key, value in knobs.items())
+        for name, knobs in shown["tricks"].items()
+    ] or ["  none"]
+    if shown["plan"] is not None:
+        lines += ["", f"On benchmark {shown['benchmark']}:", ""]
+        width = max(map(len, shown["plan"]))
+        lines += [f"  {key:<{width}}  {_text(value)}" for key, value in shown["plan"].items()]
+    return "\n".join(lines)
+
+
+def _flat(numbers: dict[str, Any]) -> dict[str, Any]:
+    """{"optimizer": {"name": ...}} -> {"optimizer.name": ...}."""
+    flat: dict[str, Any] = {}
+    for key, value in numbers.items():
+        if isinstance(value, dict):
+            flat |= {f"{key}.{inner}": item for inner, item in value.items()}
+        else:
+            flat[key] = value
+    return flat
+
+
+def _plan(recipe: Recipe, architecture: str, benchmark: Benchmark) -> dict[str, Any] | None:
+    images = _training_images(benchmark)
+    if images is None:
+        return None
+    plan = training_plan(recipe, benchmark.pretraining, images, architecture=architecture)
+    rate = recipe.optimizer.learning_rate * plan.learning_rate_scale
+    numbers = {
+        item.name: getattr(plan, item.name)
+        for item in fields(plan)
+        if item.name not in ("recipe", "learning_rate_scale")
+    }
+    return {
+        "training_images": images,
+        "epochs": recipe.total_epochs * benchmark.pretraining.epoch_scale,
+        "learning_rate": rate,
+        "width": 1.0 if ":" in architecture else benchmark.backbone.width,
+        **numbers,
+    }
+
+
+def _training_images(benchmark: Benchmark) -> int | None:
+    if benchmark.world is not None:
+        return benchmark.world.pretraining.train
+    if benchmark.name == "paper":
+        return IMAGENET_IMAGES
+    from benchmarks.imagenet_layout import read_index
+
+    try:
+        return len(read_index(benchmark.pretraining.root, "train").samples)
+    except (ValueError, OSError):
+        return None
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    return str(value)
