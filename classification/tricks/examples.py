@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from classification.tricks import TRICKS
@@ -54,6 +55,8 @@ def usage(name: str) -> str:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, str):
+        return json.dumps(value)
     return f"{value:.4g}" if isinstance(value, float) else repr(value)
 
 

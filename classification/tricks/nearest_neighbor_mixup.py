@@ -31,14 +31,14 @@ def draw_neighbors(distances: Tensor, *, neighbors: int, draws: Tensor) -> Tenso
     """Of each example one of its nearest others: partners (B,).
 
     distances: (B, B), infinite where two may not be paired (an example with itself); draws: (B,)
-    in [0, 1), choosing among the `neighbors` nearest. Who has no neighbour is its own partner.
+    float64 in [0, 1), choosing among the `neighbors` nearest. Who has no neighbour is its own
+    partner.
     """
     import torch
 
     order = distances.argsort(dim=1, stable=True)
     available = distances.isfinite().sum(dim=1).clamp(max=neighbors)
-    # A float32 draw of almost 1 times a count may round up to the count itself.
-    chosen = (draws * available).long().minimum((available - 1).clamp(min=0))
+    chosen = (draws * available).long()
     partners = order.gather(1, chosen[:, None])[:, 0]
     themselves = torch.arange(len(distances), device=distances.device)
     return torch.where(available > 0, partners, themselves)

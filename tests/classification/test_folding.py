@@ -102,15 +102,16 @@ class _TwoReaders(nn.Module):
 
 
 class _Shared(nn.Module):
-    """One convolution with two norms."""
+    """One convolution with two norms, behind a pair of its own."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3))
         self.conv = nn.Conv2d(3, 3, 3, padding=1)
         self.bn1, self.bn2 = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bn2(self.conv(self.bn1(self.conv(x)).relu()))
+        return self.bn2(self.conv(self.bn1(self.conv(self.stem(x))).relu()))
 
 
 class _BehindActivation(nn.Module):
@@ -152,7 +153,7 @@ class _Branching(nn.Module):
     ("make", "folds"),
     [
         (_TwoReaders, 1),
-        (_Shared, 0),
+        (_Shared, 1),
         (_BehindActivation, 0),
         (_ReadsItsWeights, 0),
         (_Branching, 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import time
@@ -46,10 +47,11 @@ def test_the_flags_are_frozen() -> None:
         "--dry-run",
         "--list",
         "--json",
+        "--recipes",
     }
     (verbs,) = [a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction)]
     parsers: dict[str, argparse.ArgumentParser] = dict(verbs.choices)
-    assert set(parsers) == {"run", "pretrain", "list", "report"}
+    assert set(parsers) == {"run", "pretrain", "list", "show", "report"}
     assert flags(parsers["run"]) == flags(make_transfer_parser())
     assert flags(parsers["pretrain"]) == {
         "-h",
@@ -59,8 +61,10 @@ def test_the_flags_are_frozen() -> None:
         "--seeds",
         "--out",
         "--dry-run",
+        "--recipes",
     }
-    assert flags(parsers["list"]) == {"-h", "--help", "--json"}
+    assert flags(parsers["list"]) == {"-h", "--help", "--json", "--tricks", "--recipes"}
+    assert flags(parsers["show"]) == {"-h", "--help", "--json", "--benchmark", "--recipes"}
     assert flags(parsers["report"]) == {"-h", "--help", "--out", "--benchmark"}
 
 
@@ -118,7 +122,10 @@ def test_the_list_as_json(tmp_path: Path) -> None:
     assert listing["architectures"] == list(ARCHITECTURES)
     assert listing["recipes"] == list(RECIPES)
     assert {trick["name"] for trick in listing["tricks"]} == set(TRICKS)
-    assert all("arXiv" in trick["source"] for trick in listing["tricks"])
+    assert all(
+        re.search(r"\b(19|20)\d\d\b", t["source"]) or "documentation" in t["source"]
+        for t in listing["tricks"]
+    )
     assert listing["benchmarks"] == ["mini", "paper"]
 
 

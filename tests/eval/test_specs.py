@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from backbones.catalog import UnknownNameError
+from classification.names import split_recipe
 from classification.recipes import RECIPES
 from eval.specs import parse_spec, parse_specs
 
@@ -21,6 +22,29 @@ def test_a_trained_backbone_is_an_architecture_and_a_recipe() -> None:
     )
     assert spec.tricks[-1] == "distillation"
     assert spec.control.name == "scratch:resnet50d"
+
+
+@pytest.mark.parametrize(
+    ("text", "architecture", "recipe"),
+    [
+        ("inception_v3_mixup", "inception_v3", "mixup"),
+        ("mobilenet_mixup_distill", "mobilenet", "mixup_distill"),
+        ("timm:resnext50_32x4d_usi", "timm:resnext50_32x4d", "usi"),
+        ("timm:vit_tiny_patch16_224_rsb_a2", "timm:vit_tiny_patch16_224", "rsb_a2"),
+        ("resnet50a_ladder1024_zero_gamma", "resnet50a", "ladder1024_zero_gamma"),
+    ],
+)
+def test_any_architecture_can_be_pretrained(text: str, architecture: str, recipe: str) -> None:
+    (spec,) = parse_spec(text)
+    assert (spec.kind, spec.architecture, spec.recipe) == ("trained", architecture, recipe)
+    assert spec.control.name == f"scratch:{architecture}"
+
+
+def test_no_model_of_timm_is_taken_for_a_recipe() -> None:
+    timm = pytest.importorskip("timm")
+    names = [*timm.list_models(), *timm.list_pretrained()]
+    assert len(names) > 1000
+    assert [name for name in names if split_recipe(name) is not None] == []
 
 
 @pytest.mark.parametrize(

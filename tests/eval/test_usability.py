@@ -1,0 +1,57 @@
+"""What an architecture cannot do is said before anything is trained."""
+
+from __future__ import annotations
+
+import pytest
+
+from backbones.catalog import UnknownNameError
+from benchmarks.schema import load_benchmark
+from eval.cli import main
+from eval.specs import parse_specs
+from eval.usability import check_specs
+
+MINI = load_benchmark("mini")
+BOTH = ("detection", "segmentation")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet50d_mixup",
+        "inception_v3_smooth",
+        "mobilenet_smooth",
+        "timm:resnet10t_usi",
+        "scratch:timm:vit_tiny_patch16_224",
+    ],
+)
+def test_these_can_do_it_all(name: str) -> None:
+    check_specs(parse_specs([name]), MINI, BOTH)
+
+
+@pytest.mark.parametrize(
+    ("name", "tasks", "reason"),
+    [
+        ("timm:edgenext_xx_small_usi", BOTH, "no dilated form"),
+        ("timm:mixer_s32_224_smooth", ("detection",), "224 x 224 pixels only"),
+        ("inception_v3_rsb_a3", (), "75 x 75"),  # 160 / 224 of 85 pixels are 61
+    ],
+)
+def test_these_cannot_and_why(name: str, tasks: tuple[str, ...], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        check_specs(parse_specs([name]), MINI, tasks)
+
+
+def test_what_cannot_be_segmented_can_still_be_detected() -> None:
+    check_specs(parse_specs(["timm:edgenext_xx_small_usi"]), MINI, ("detection",))
+
+
+def test_a_model_that_timm_does_not_have_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="resnet50"):
+        check_specs(parse_specs(["timm:resnet5o_usi"]), MINI, BOTH)
+
+
+def test_the_command_says_it_and_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--backbone", "timm:edgenext_xx_small_usi"]) == 2
+    err = capsys.readouterr().err
+    assert "no dilated form" in err
+    assert "--tasks" in err
