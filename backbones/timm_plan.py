@@ -41,7 +41,7 @@ _ANY_SIZE: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_im
 # strides between them give. See `alignment`.
 _OFFSETS: dict[str, tuple[int, ...]] = {
     "inception_v3": (9, 13, 21, 37),
-    "inception_v4": (9, 13, 21, 37),
+    "inception_v4": (5, 13, 21, 37),
     "inception_resnet_v2": (9, 13, 21, 37),
     "legacy_xception": (3, 3, 3, 3),
 }
@@ -147,6 +147,11 @@ def channels_first(body: Any, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
     return tuple(maps)
 
 
+def needs_numbers(error: Exception) -> bool:
+    """Whether it comes of looking at the numbers of a tensor on the meta device."""
+    return "meta tensor" in str(error).lower()
+
+
 class _Trial:
     """A feature network without numbers, and the shapes of its maps at a size."""
 
@@ -175,7 +180,7 @@ def _without_numbers(name: str) -> Iterator[None]:
         with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad():
             yield
     except _REFUSALS as error:
-        if "meta" in str(error).lower():
+        if needs_numbers(error):
             raise UnknownLevelsError(
                 f"timm:{name} cannot be used, because it looks at numbers where others look at "
                 f"shapes, and so cannot be tried without training it; use a model of another family"
