@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 PACKAGES := backbones engine benchmarks classification detection segmentation eval
 BACKBONE ?= resnet50d_mixup
 
-.PHONY: run test test-all check format clean
+ROWS := standard efficient cosine smooth distill mixup mixup_distill
+
+.PHONY: run test test-all check docs paper-tables overheads format clean
 
 run: $(VENV)/ready
 	$(BIN)/python eval/run_transfer.py --backbone $(BACKBONE)
@@ -22,6 +24,20 @@ check: $(VENV)/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m eval.check_registries
+	$(BIN)/python docs/build.py --check
+
+docs: $(VENV)/ready
+	$(BIN)/python docs/build.py
+
+# The rows of the paper's Table 6 for ResNet-50-D and the ladder of its Table 4, on mini with three
+# seeds: some four hours on two cores. What is there already is not done again.
+paper-tables: $(VENV)/ready
+	$(BIN)/trickle run --out runs/paper_rows --seeds 0 1 2 --backbone $(addprefix resnet50d_,$(ROWS))
+	$(BIN)/trickle pretrain --out runs/paper_ladder --seeds 0 1 2 --backbone 'resnet50a_ladder*'
+
+# How much longer a training step takes with each trick, for their pages.
+overheads: $(VENV)/ready
+	$(BIN)/python bench/trick_overhead.py --json docs/trick_overhead.json
 
 format: $(VENV)/ready
 	$(BIN)/ruff check --fix .

@@ -46,7 +46,7 @@ class TimmBackbone(Backbone):
         self.width = 1.0
         self.output_stride = output_stride
         self.features = FeatureSpec(channels=self.plan.channels, strides=self.plan.level_strides)
-        self.preprocessing = _preprocessing(name, self.body.pretrained_cfg)
+        self.preprocessing = timm_preprocessing(name, self.body.pretrained_cfg)
         self.native_size = self.plan.native_size
         self.fixed_size = self.plan.fixed_size
 
@@ -161,21 +161,27 @@ def import_timm(
     WeightsError where it does not, or where nothing can be downloaded; otherwise as
     `timm_backbone`.
     """
-    check_timm_model(name)
-    if weights_file is None:
-        full = _create_pretrained(name)
-        imported = ImportedWeights(tensors=len(full.state_dict()), mapping="by name")
-    else:
-        state = read_state_dict(weights_file)
-        full = timm.create_model(name, pretrained=False, **_classes_of(name, state))
-        fitted, mapping = fit_state_dict(
-            state, full.state_dict(), source=f"{os.fspath(weights_file)} for timm:{name}"
-        )
-        full.load_state_dict(fitted, strict=True)
-        imported = ImportedWeights(tensors=len(state), mapping=mapping)
+    full, imported = load_timm(name, weights_file)
     backbone = TimmBackbone(name)
     _copy_weights(full, backbone.body)
     return backbone, imported
+
+
+def load_timm(
+    name: str, weights_file: str | os.PathLike[str] | None = None
+) -> tuple[nn.Module, ImportedWeights]:
+    """The whole model, classifier included; otherwise as `import_timm`."""
+    check_timm_model(name)
+    if weights_file is None:
+        full = _create_pretrained(name)
+        return full, ImportedWeights(tensors=len(full.state_dict()), mapping="by name")
+    state = read_state_dict(weights_file)
+    full = timm.create_model(name, pretrained=False, **_classes_of(name, state))
+    fitted, mapping = fit_state_dict(
+        state, full.state_dict(), source=f"{os.fspath(weights_file)} for timm:{name}"
+    )
+    full.load_state_dict(fitted, strict=True)
+    return full, ImportedWeights(tensors=len(state), mapping=mapping)
 
 
 def _create_pretrained(name: str) -> Any:
@@ -238,7 +244,8 @@ def _first(parts: list[list[str]], stage: int) -> list[str]:
     return [name for part in parts[: stage + 1] for name in part]
 
 
-def _preprocessing(name: str, config: dict[str, Any]) -> Preprocessing:
+def timm_preprocessing(name: str, config: dict[str, Any]) -> Preprocessing:
+    """What a model's pretrained configuration says of its input."""
     if config["interpolation"] not in ("bilinear", "bicubic"):
         raise ValueError(
             f"timm:{name} wants {config['interpolation']!r} interpolation; known are bilinear "

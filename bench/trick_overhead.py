@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 import statistics
 import sys
 import tempfile
@@ -242,12 +243,12 @@ def main(argv: list[str] | None = None) -> None:
         for name in names:
             found[name] = _measure_trick(name, data, folder, base, step_seconds, arguments.rounds)
             _show(name, found[name])
+            if arguments.json is not None:  # after each: a whole run takes minutes
+                _write(arguments.json, {**kept, **found}, noise)
             gc.collect()
     for name, most in HELD_TO.items():
         if name in found and found[name]["percent"]["median"] > most:
             print(f"{name} takes more than {most:g}%")
-    if arguments.json is not None:
-        _write(arguments.json, {**kept, **found}, noise)
 
 
 def _measure_trick(
@@ -255,6 +256,8 @@ def _measure_trick(
 ) -> dict[str, Any]:
     if name in UNMEASURED:
         return {"unmeasured": UNMEASURED[name]}
+    if name == "compile" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        return {"unmeasured": "the machine has no C++ compiler"}
     if name in SCHEDULED:
         return schedule_cost(name, step_seconds)
     without = base

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -170,56 +169,20 @@ def _artifact_classifier(
 def _timm_classifier(source: str, num_classes: int) -> tuple[nn.Module, Preprocessing, int | None]:
     import timm
 
-    from backbones.hub import offline_when_unreachable
-    from backbones.timm_models import check_timm_model
-    from backbones.weights_file import WeightsError, fit_state_dict, read_state_dict
+    from backbones.timm_models import load_timm, timm_preprocessing
+    from backbones.timm_plan import check_timm_model
 
     name, _, file = source.removeprefix(_TIMM).partition("@")
     check_timm_model(name)
+    published = timm.get_pretrained_cfg(name)
+    if not file and published is not None:  # before anything is downloaded
+        _check_classes(source, published.num_classes, num_classes)
     model: Any
-    if file:
-        state = read_state_dict(file)
-        _check_classes(source, _classes_in(name, state), num_classes)
-        model = timm.create_model(name, pretrained=False, num_classes=num_classes)
-        fitted, _ = fit_state_dict(state, model.state_dict(), source=f"{file} for timm:{name}")
-        model.load_state_dict(fitted, strict=True)
-    else:
-        config = timm.get_pretrained_cfg(name)
-        if config is None or not timm.is_model_pretrained(name):
-            raise WeightsError(
-                f"timm has no pretrained weights for {name}: give a file, {source}@FILE"
-            )
-        _check_classes(source, config.num_classes, num_classes)
-        try:
-            with offline_when_unreachable():
-                model = timm.create_model(name, pretrained=True)
-        # The hub's client raises errors of several libraries where it gets no answer.
-        except Exception as error:
-            raise WeightsError(
-                f"the pretrained weights of {source} could not be downloaded "
-                f"({type(error).__name__}). Without a network give a file that you have: "
-                f"{source}@FILE"
-            ) from error
+    model, _ = load_timm(name, file or None)
+    _check_classes(source, model.num_classes, num_classes)
     config = model.pretrained_cfg
-    # On the scale 0..255, without the noise of 0.485 * 255 = 123.67499999999999.
-    mean, std = ([round(v * 255, 6) for v in config[key]] for key in ("mean", "std"))
-    preprocessing = Preprocessing(mean=(mean[0], mean[1], mean[2]), std=(std[0], std[1], std[2]))
     size = int(config["input_size"][-1]) if config.get("fixed_input_size") else None
-    return model, preprocessing, size
-
-
-def _classes_in(name: str, state: dict[str, Tensor]) -> int:
-    """Of the classifier in a timm model's state dict; timm's default where it is not seen."""
-    import timm
-
-    config = timm.get_pretrained_cfg(name)
-    layer = None if config is None else config.classifier
-    if isinstance(layer, Sequence) and not isinstance(layer, str):
-        layer = layer[0]
-    weight = state.get(f"{layer}.weight")
-    if weight is not None and weight.ndim:
-        return len(weight)
-    return 1000 if config is None else config.num_classes
+    return model, timm_preprocessing(name, config), size
 
 
 def _check_classes(source: str, found: int, wanted: int) -> None:

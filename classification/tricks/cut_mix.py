@@ -1,4 +1,4 @@
-"""CutMix."""
+"""CutMix: a box of each image is another's, and so is that share of its target."""
 
 from __future__ import annotations
 

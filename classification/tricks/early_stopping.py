@@ -1,4 +1,4 @@
-"""Early stopping."""
+"""Early stopping: training ends when top-1 no longer gets better."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradient accumulation."""
+"""Gradient accumulation: a batch in parts, one optimizer step for all."""
 
 from __future__ import annotations
 

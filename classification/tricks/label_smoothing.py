@@ -1,4 +1,4 @@
-"""Label smoothing."""
+"""Label smoothing: the other classes get a part of the target's probability."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mixup."""
+"""Mixup: convex pairs of images and of their targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning-rate warmup."""
+"""Warmup: the learning rate rises linearly over the first epochs."""
 
 from __future__ import annotations
 

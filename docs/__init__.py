@@ -1,0 +1,1 @@
+"""The documentation that is written from the code, and what writes and checks it."""
