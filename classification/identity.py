@@ -76,7 +76,10 @@ def teacher_of(name: str) -> TeacherSource | None:
     if "/" in text.partition("@")[0] or text.startswith((".", "~")):
         return TeacherSource(kind="artifact", text=str(Path(text).expanduser().absolute()))
     if text.startswith("timm:") and split_recipe(text) is None:
-        return TeacherSource(kind="timm", text=text)
+        model, at, file = text.partition("@")
+        return TeacherSource(
+            kind="timm", text=f"{model}@{Path(file).expanduser().absolute()}" if at else text
+        )
     parse_backbone(text)
     return TeacherSource(kind="trained", text=text)
 

@@ -8,6 +8,7 @@ from backbones.catalog import UnknownNameError
 from backbones.usable import check_usable
 from benchmarks.schema import Benchmark
 from classification.budget import evaluation_sizes
+from classification.identity import teacher_of
 from classification.recipes import RECIPES
 from eval.jobs import Task
 from eval.specs import Spec
@@ -27,9 +28,18 @@ def check_specs(specs: Iterable[Spec], benchmark: Benchmark, tasks: Iterable[Tas
             side, _ = evaluation_sizes(recipe, benchmark.pretraining, spec.architecture)
             smaller = round(side * min(1.0, recipe.train_size_scale))
             sizes["pretraining"] = (smaller, smaller)
+            _check_teacher(spec.name)
         try:
             check_usable(spec.architecture, image_sizes=sizes, output_stride=stride)
         except UnknownNameError:
             raise
         except ValueError as error:
             raise ValueError(f"{error}; or leave that task out with --tasks") from error
+
+
+def _check_teacher(name: str) -> None:
+    teacher = teacher_of(name)
+    if teacher is not None and teacher.kind == "timm":
+        from backbones.timm_plan import check_timm_model
+
+        check_timm_model(teacher.text.removeprefix("timm:").partition("@")[0])

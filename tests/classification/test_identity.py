@@ -54,6 +54,7 @@ def test_seeds_share_a_lineage() -> None:
         ("resnet152d_smooth", "trained"),
         ("timm:resnet50_smooth", "trained"),
         ("timm:resnet50.a1_in1k", "timm"),
+        ("timm:resnet50@weights/mine.pth", "timm"),
         ("./runs/mine", "artifact"),
         ("/data/teachers/resnet152d_smooth", "artifact"),
     ],

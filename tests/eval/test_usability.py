@@ -6,6 +6,9 @@ import pytest
 
 from backbones.catalog import UnknownNameError
 from benchmarks.schema import load_benchmark
+from classification.recipe import Recipe
+from classification.recipes import RECIPES
+from classification.tricks import Distillation
 from eval.cli import main
 from eval.specs import parse_specs
 from eval.usability import check_specs
@@ -39,6 +42,14 @@ def test_these_can_do_it_all(name: str) -> None:
 def test_these_cannot_and_why(name: str, tasks: tuple[str, ...], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         check_specs(parse_specs([name]), MINI, tasks)
+
+
+def test_a_teacher_that_timm_does_not_have_is_answered_with_the_nearest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(RECIPES, "taught", Recipe() | Distillation("timm:resnet5o.a1_in1k"))
+    with pytest.raises(UnknownNameError, match="resnet50"):
+        check_specs(parse_specs(["resnet18d_taught"]), MINI, BOTH)
 
 
 def test_what_cannot_be_segmented_can_still_be_detected() -> None:
