@@ -33,7 +33,7 @@ class Overheads:
     def short(self, name: str) -> str:
         """For a cell of a table: `+2.1%`, `–` where a step says nothing of the trick."""
         entry = self._entry(name)
-        return f"{entry['percent']['median']:+.1f}%" if "percent" in entry else "–"
+        return f"{entry['percent']['estimate']:+.1f}%" if "percent" in entry else "–"
 
     def long(self, name: str) -> str:
         """A sentence for the trick's page."""
@@ -46,10 +46,10 @@ class Overheads:
         if "microseconds" in entry:
             return (
                 f"None that shows: the closed form takes {entry['microseconds']:.1f} µs, "
-                f"{percent['median']:.4f}% of a step."
+                f"{percent['estimate']:.4f}% of a step."
             )
         return (
-            f"A training step takes {percent['median']:+.1f}% longer, with quartiles of "
+            f"A training step takes {percent['estimate']:+.1f}% longer, with quartiles of "
             f"{percent['q1']:+.1f}% and {percent['q3']:+.1f}% over {entry['rounds']} rounds, for "
             f"`{entry['example']}`. [How it was measured](README.md)."
         )
@@ -63,11 +63,12 @@ class Overheads:
         return (
             "*Overhead*: how much longer a training step takes with the trick: loading, "
             "augmentation, forward, backward and update, on one machine in one process, the step "
-            "with it and the step without it in turn; the median of the rounds. The step is "
+            "with it and the step without it in turn; the ratio of the lower quartiles of both "
+            "times. The step is "
             f"{raw['architecture']}'s at {raw['width']:g} of the width with {raw['batch_size']} "
             f"images of {raw['image_size']} pixels, {_milliseconds(raw)} ms, under "
-            f"`{raw['baseline']}`, on {machine['cpu']} with {machine['threads']} threads. Against "
-            f"itself it takes {noise['median']:+.1f}% longer (quartiles {noise['q1']:+.1f}% and "
+            f"`{raw['baseline']}`, on {machine['cpu']} with {_threads(machine)}. Against "
+            f"itself it takes {noise['estimate']:+.1f}% longer (quartiles {noise['q1']:+.1f}% and "
             f"{noise['q3']:+.1f}%): less than that is noise. A dash: a step says nothing of the "
             f"trick. `{COMMAND}` measures anew."
         )
@@ -75,3 +76,8 @@ class Overheads:
 
 def _milliseconds(raw: dict[str, Any]) -> str:
     return f"{1000 * raw['noise']['seconds']['without']:.0f}"
+
+
+def _threads(machine: dict[str, str]) -> str:
+    count = machine["threads"]
+    return "one thread" if count == "1" else f"{count} threads"

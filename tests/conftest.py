@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,10 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+# A shell that starts something in the background has it ignore Ctrl-C, and what the tests start
+# would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COLORS = {"blue": (40, 60, 220), "green": (40, 200, 60), "red": (220, 50, 40)}
 

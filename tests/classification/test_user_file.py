@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from classification.recipes import RECIPES
+from classification.tricks import TRICKS
+from eval.cli import main
+
 ROOT = Path(__file__).parents[2]
 
 GOOD = """
@@ -116,23 +120,17 @@ def test_another_code_of_a_trick_is_another_recipe(
         (GOOD.replace("    card = ", "    cart = ").replace("GAIN", "1.0"), "needs a name"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said(
-    trickle: Callable[..., subprocess.CompletedProcess[str]],
-    tmp_path: Path,
-    text: str,
-    message: str,
+def test_what_is_wrong_with_a_file_is_said_and_nothing_is_taken_from_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
 ) -> None:
-    file = write(tmp_path / "mine.py", text)
-    answer = trickle("list", "--recipes", file)
-    assert answer.returncode == 2, answer.stderr
-    assert message in answer.stderr
-    assert "Traceback" not in answer.stderr
-    assert file in answer.stderr
+    file, before = write(tmp_path / "mine.py", text), (dict(RECIPES), dict(TRICKS))
+    assert main(["list", "--recipes", file]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert file in err
+    assert before == (RECIPES, TRICKS)
 
 
-def test_a_missing_file_is_an_error(
-    trickle: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
-    answer = trickle("list", "--recipes", str(tmp_path / "none.py"))
-    assert answer.returncode == 2
-    assert "no file of recipes" in answer.stderr
+def test_a_missing_file_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--recipes", str(tmp_path / "none.py")]) == 2
+    assert "no file of recipes" in capsys.readouterr().err

@@ -223,10 +223,10 @@ def test_tricks_and_recipes_that_say_nothing_are_told() -> None:
 
 
 def _overheads(*names: str) -> dict[str, Any]:
-    percent = {"median": 1.25, "q1": 0.5, "q3": 2.0}
+    percent = {"estimate": 1.25, "q1": 0.5, "q3": 2.0}
     entry = {"example": "Mixup(alpha=0.2)", "rounds": 30, "ratio": 0.99, "percent": percent}
     step = {"architecture": "resnet50d", "width": 0.25, "image_size": 64, "batch_size": 64}
-    noise = {"percent": {"median": 0.1, "q1": -1.0, "q3": 1.0}, "seconds": {"without": 0.25}}
+    noise = {"percent": {"estimate": 0.1, "q1": -1.0, "q3": 1.0}, "seconds": {"without": 0.25}}
     return {
         "machine": {"cpu": "A CPU", "threads": "2"},
         "raw": {**step, "baseline": "b", "noise": noise, "tricks": dict.fromkeys(names, entry)},

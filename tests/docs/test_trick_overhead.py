@@ -50,4 +50,4 @@ def test_file_has_the_contracts_parts(tmp_path: Path) -> None:
     assert set(found["ratios"]) == {"warmup", "cosine_decay", "label_smoothing"}
     assert found["raw"]["tricks"]["epochs"] == {"unmeasured": "it changes how many steps there are"}
     # A closed form takes nothing that shows in a step.
-    assert 0 < found["raw"]["tricks"]["cosine_decay"]["percent"]["median"] < 0.1
+    assert 0 < found["raw"]["tricks"]["cosine_decay"]["percent"]["estimate"] < 0.1
