@@ -13,6 +13,7 @@ from classification.schedules import learning_rate_factor
 IMAGENET_IMAGES = 1_281_167
 _VALIDATIONS = 20
 _SIZE = 224
+_SMALLEST_DECAY = 1e-6  # on a very short run nothing is left of the average but the last weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +61,15 @@ def training_plan(
     recipe.schedule.check(epochs=recipe.epochs)
     batch_size = max(2, round(recipe.batch_size * budget.batch_size_scale))
     epochs = recipe.total_epochs * budget.epoch_scale
-    steps = max(1, round(epochs * images / batch_size))
+    micro_batch = _micro_batch(recipe, batch_size)
+    # Of the images that a step takes: its parts are whole.
+    steps = max(1, round(epochs * images / (micro_batch * recipe.accumulation)))
     eval_size, resize_size = evaluation_sizes(recipe, budget, architecture)
     interval, patience = _validations(recipe, steps)
     return TrainingPlan(
         recipe=recipe,
         steps=steps,
-        batch_size=_micro_batch(recipe, batch_size),
+        batch_size=micro_batch,
         accumulation=recipe.accumulation,
         learning_rate_scale=budget.learning_rate_scale,
         ema_decay=_ema_decay(recipe, steps),
@@ -107,7 +110,7 @@ def _ema_decay(recipe: Recipe, steps: int) -> float | None:
     if recipe.ema_decay is None:
         return None
     on_imagenet = recipe.total_epochs * IMAGENET_IMAGES / recipe.batch_size
-    return recipe.ema_decay ** (on_imagenet / steps)
+    return max(_SMALLEST_DECAY, recipe.ema_decay ** (on_imagenet / steps))
 
 
 def _validations(recipe: Recipe, steps: int) -> tuple[int | None, int | None]:

@@ -58,11 +58,13 @@ class TeacherSource:
     def facts(self) -> str:
         """What the teacher's weights follow from, where it is not a trained one.
 
-        Raises ArtifactError for a directory without an artifact, OSError for a missing file.
+        Raises ValueError for a directory without an artifact, or a missing file.
         """
         if self.kind == "artifact":
             return f"artifact {read_card(self.text).sha256}"
         model, _, file = self.text.partition("@")
+        if file and not Path(file).is_file():
+            raise ValueError(f"the teacher {model}: no weights file at {file}")
         weights = f"of timm {version('timm')}" if not file else sha256_file(file)
         return f"{model} {weights}"
 

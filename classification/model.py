@@ -50,6 +50,13 @@ class Classifier(nn.Module):
         return logits, self.auxiliary(levels[self.auxiliary_level])
 
 
+class _Shared(list[nn.Module]):
+    """Is not copied with the model that holds it, as an average of weights does."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
+        return self
+
+
 class TrainedClassifier(BaseModel):
     """A classifier under a recipe's losses, as mmengine trains it.
 
@@ -70,7 +77,7 @@ class TrainedClassifier(BaseModel):
         assert (teacher is None) == (recipe.distillation is None)
         self.classifier, self.recipe, self.num_classes = classifier, recipe, num_classes
         # In a list, so that the teacher's weights are neither trained nor saved with the student's.
-        self._teacher = [] if teacher is None else [teacher.eval().requires_grad_(False)]
+        self._teacher = _Shared([] if teacher is None else [teacher.eval().requires_grad_(False)])
         self.rng = np.random.default_rng(0)
 
     def _apply(self, fn: Any, recurse: bool = True) -> TrainedClassifier:

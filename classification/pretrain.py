@@ -46,6 +46,10 @@ def pretrain(
     from engine.stage import environment
 
     architecture, recipe_name = parse_backbone(name)
+    if (teacher is None) != (teacher_of(name) is None):
+        given = "none is given" if teacher is None else f"{teacher} is given"
+        wanted = "has no teacher" if teacher_of(name) is None else "needs --teacher"
+        raise ValueError(f"{name} {wanted}, and {given}")
     budget = prepared.benchmark.pretraining
     train, val = (read_index(budget.root, split) for split in ("train", "val"))
     plan = training_plan(

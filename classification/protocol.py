@@ -22,9 +22,10 @@ def pretraining_protocol(
         "revision": REVISION,
         "architecture": architecture,
         "width": benchmark.backbone.width,
-        "recipe": recipe.to_dict(),
+        "recipe": recipe.canonical(),
         "budget": budget,
         "data": data_digest,
-        "metric": "top1, top5 of the last weights on the central crop of every validation image",
-        "versions": {name: version(name) for name in ("torch", "mmengine")},
+        "metric": "top1, top5 of the last weights, or of their average where the recipe keeps one, "
+        "on the central crop of every validation image",
+        "versions": {name: version(name) for name in ("torch", "mmengine", "timm")},
     }

@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from classification.tricks.trick import Trick
 
 _UNPRINTED = ("tricks", "origin")
+_WORDS = {
+    "loss": ("cross_entropy", "binary_cross_entropy"),
+    "precision": ("float32", "half", "float16", "bfloat16"),
+}
+_POSITIVE = (
+    "train_size_scale",
+    "evaluation_crop",
+    "gradient_clip",
+    "ema_decay",
+    "early_stopping",
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,6 +77,17 @@ class Recipe:
             raise ValueError(f"batch_size must be at least 1, not {self.batch_size}")
         if self.epochs <= 0:
             raise ValueError(f"epochs must be positive, not {self.epochs}")
+        for name, allowed in _WORDS.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}"
+                )
+        for name in ("accumulation", "repeats"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in _POSITIVE:
+            if (value := getattr(self, name)) is not None and not value > 0:
+                raise ValueError(f"{name} must be positive, not {value}")
         if not 0 <= self.warmup_epochs < self.epochs:
             raise ValueError(
                 f"the warmup must be shorter than the training: warmup_epochs must lie in "
@@ -81,17 +103,27 @@ class Recipe:
         return replace(applied, tricks=(*self.tricks, trick), origin=origin)
 
     def __sub__(self, trick: type[Trick]) -> Recipe:
-        """The recipe without a trick, the others applied anew in their order."""
+        """The recipe without a trick, the others applied anew in their order.
+
+        Raises ValueError for a trick that is not there, and for a recipe with numbers that none of
+        its tricks has set (by dataclasses.replace): applied anew they would be lost.
+        """
         if trick.name not in self.trick_names:
             raise ValueError(
                 f"the recipe has no {trick.name} to take away; it has "
                 f"{', '.join(self.trick_names) or 'no trick'}"
             )
-        recipe = self.base
+        again, without = self.base, self.base
         for present in self.tricks:
+            again = again | present
             if present.name != trick.name:
-                recipe = recipe | present
-        return recipe
+                without = without | present
+        if again.numbers() != self.numbers():
+            raise ValueError(
+                f"{trick.name} cannot be taken away: the recipe has numbers that its tricks did "
+                "not set; change them before the first trick, or by a trick"
+            )
+        return without
 
     @property
     def base(self) -> Recipe:
@@ -130,9 +162,13 @@ class Recipe:
             "tricks": {trick.name: trick.to_dict() for trick in self.acting},
         }
 
+    def canonical(self) -> dict[str, Any]:
+        """`to_dict` with 5.0 written as 5: one form for all ways of saying the same."""
+        return _canonical(self.to_dict())
+
     def digest(self) -> str:
         """sha256 of the recipe's canonical JSON: equal recipes have equal digests."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
+        text = json.dumps(self.canonical(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def __eq__(self, other: object) -> bool:
@@ -153,6 +189,17 @@ def _check_conflict(present: Trick, added: Trick) -> None:
         )
     if present.name in added.card.conflicts or added.name in present.card.conflicts:
         raise ValueError(f"{added.name} conflicts with {present.name}: use one of the two")
+
+
+def _canonical(value: Any) -> Any:
+    """5.0 as 5: a knob's value says the same either way."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    return value
 
 
 def _plain(value: Any) -> Any:

@@ -51,7 +51,7 @@ class Overheads:
         return (
             f"A training step takes {percent['estimate']:+.1f}% longer, with quartiles of "
             f"{percent['q1']:+.1f}% and {percent['q3']:+.1f}% over {entry['rounds']} rounds, for "
-            f"`{entry['example']}`. [How it was measured](README.md)."
+            f"`{entry['example']}`. [How it was measured](README.md).{_call(entry)}"
         )
 
     def about(self) -> str:
@@ -81,3 +81,14 @@ def _milliseconds(raw: dict[str, Any]) -> str:
 def _threads(machine: dict[str, str]) -> str:
     count = machine["threads"]
     return "one thread" if count == "1" else f"{count} threads"
+
+
+def _call(entry: dict[str, Any]) -> str:
+    """What a trick on batches takes by itself, which the noise of whole steps hides."""
+    if "call" not in entry:
+        return ""
+    call = entry["call"]
+    return (
+        f" What it does to the batch takes {call['milliseconds']:.2f} ms by itself, "
+        f"{call['percent']:.2f}% of a step."
+    )

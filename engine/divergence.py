@@ -16,14 +16,16 @@ class Diverged(RuntimeError):
 class StopOnDivergence(Hook):
     """Raises Diverged within `interval` steps of the first loss that is not finite.
 
-    It looks before each checkpoint too (and has the higher priority), so that none is written
-    after the loss was lost.
+    It looks before each checkpoint and each validation too (and has the higher priority), so that
+    nothing is written or measured after the loss was lost.
     """
 
     priority = "NORMAL"
 
-    def __init__(self, *, checkpoint_interval: int, interval: int = 10) -> None:
-        self.intervals = (interval, checkpoint_interval)
+    def __init__(
+        self, *, checkpoint_interval: int, validation_interval: int, interval: int = 10
+    ) -> None:
+        self.intervals = (interval, checkpoint_interval, validation_interval)
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None

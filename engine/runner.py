@@ -162,7 +162,7 @@ def build_runner(
     )
     ours: list[Hook] = [
         StepRandomness(seed),
-        StopOnDivergence(checkpoint_interval=every),
+        StopOnDivergence(checkpoint_interval=every, validation_interval=val_interval or steps),
         PlainCheckpoint(),
         *hooks,
     ]

@@ -203,7 +203,8 @@ def _show(arguments: argparse.Namespace, command: str) -> int:
     """Every number that the pretraining of a backbone will use, and which trick set it; first as
     the recipe says it for ImageNet, then as the benchmark scales it."""
     try:
-        shown = show(arguments.backbone, load_benchmark(arguments.benchmark))
+        benchmark = load_benchmark(arguments.benchmark)
+        shown = show(arguments.backbone, benchmark, argument=arguments.benchmark)
     except ValueError as error:
         raise UsageError(str(error)) from error
     print(to_json(shown) if arguments.json else shown_to_text(shown))

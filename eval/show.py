@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import fields
 from typing import Any
 
@@ -11,15 +12,17 @@ from classification.identity import teacher_of
 from classification.names import parse_backbone
 from classification.recipe import Recipe
 from classification.recipes import CARDS, RECIPES
+from classification.recipes.user_file import user_file
 
 BASELINE = "baseline"
 
 
-def show(name: str, benchmark: Benchmark) -> dict[str, Any]:
+def show(name: str, benchmark: Benchmark, *, argument: str | None = None) -> dict[str, Any]:
     """`{"backbone", "source", "expected", ..., "numbers": {name: {"value", "set_by"}}, "plan"}`.
 
-    plan: the same numbers as the benchmark scales them; None where the size of its training set is
-    not known yet. Raises UnknownNameError, and ValueError for a recipe that contradicts itself.
+    argument: how the user named the benchmark. plan: the same numbers as the benchmark scales
+    them; None where the size of its training set is not known yet. Raises UnknownNameError, and
+    ValueError for a recipe that contradicts itself.
     """
     architecture, recipe_name = parse_backbone(name)
     recipe, card = RECIPES[recipe_name], CARDS[recipe_name]
@@ -32,7 +35,7 @@ def show(name: str, benchmark: Benchmark) -> dict[str, Any]:
         "expected_top1": card.expected.get(architecture),
         "measured": card.measured,
         "note": card.note,
-        "command": f"trickle pretrain --backbone {name} --benchmark {benchmark.name}",
+        "command": _command(name, argument or benchmark.name),
         "teacher": None if teacher is None else teacher.text,
         "numbers": provenance(recipe),
         "tricks": {trick.name: trick.to_dict() for trick in recipe.tricks},
@@ -53,7 +56,11 @@ def provenance(recipe: Recipe) -> dict[str, dict[str, Any]]:
             if changed.get(key) != values.get(key):
                 set_by[key] = trick.name
         values = changed
-    return {key: {"value": value, "set_by": set_by[key]} for key, value in values.items()}
+    final = _flat(recipe.numbers())
+    for key in {**values, **final}:
+        if final.get(key) != values.get(key):
+            set_by[key] = "the recipe itself"
+    return {key: {"value": value, "set_by": set_by[key]} for key, value in final.items()}
 
 
 def to_text(shown: dict[str, Any]) -> str:
@@ -87,6 +94,14 @@ def to_text(shown: dict[str, Any]) -> str:
         width = max(map(len, shown["plan"]))
         lines += [f"  {key:<{width}}  {_text(value)}" for key, value in shown["plan"].items()]
     return "\n".join(lines)
+
+
+def _command(name: str, benchmark: str) -> str:
+    file = user_file()
+    recipes = [] if file is None else ["--recipes", str(file)]
+    return shlex.join(
+        ["trickle", "pretrain", "--backbone", name, "--benchmark", benchmark, *recipes]
+    )
 
 
 def _flat(numbers: dict[str, Any]) -> dict[str, Any]:

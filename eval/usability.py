@@ -7,39 +7,57 @@ from collections.abc import Iterable
 from backbones.catalog import UnknownNameError
 from backbones.usable import check_usable
 from benchmarks.schema import Benchmark
-from classification.budget import evaluation_sizes
+from classification.budget import training_plan
 from classification.identity import teacher_of
 from classification.recipes import RECIPES
 from eval.jobs import Task
-from eval.specs import Spec
+from eval.specs import Spec, parse_spec
+
+Sizes = dict[str, tuple[int, int] | None]
 
 
 def check_specs(specs: Iterable[Spec], benchmark: Benchmark, tasks: Iterable[Task]) -> None:
-    """Raises ValueError, with the reason, for the first that cannot."""
+    """Raises ValueError, with the reason, for the first that cannot; teachers included."""
     tasks = tuple(tasks)
     segmentation = benchmark.segmentation if "segmentation" in tasks else None
     stride = None if segmentation is None else segmentation.output_stride
     for spec in specs:
         # Detection scales images with their ratio and segmentation tests whole ones: many sizes.
-        sizes: dict[str, tuple[int, int] | None] = dict.fromkeys(tasks)
-        if spec.kind == "trained":
-            assert spec.recipe is not None, "a trained backbone has a recipe"
-            recipe = RECIPES[spec.recipe]
-            side, _ = evaluation_sizes(recipe, benchmark.pretraining, spec.architecture)
-            smaller = round(side * min(1.0, recipe.train_size_scale))
-            sizes["pretraining"] = (smaller, smaller)
-            _check_teacher(spec.name)
+        sizes: Sizes = dict.fromkeys(tasks)
         try:
-            check_usable(spec.architecture, image_sizes=sizes, output_stride=stride)
+            for training in _pretraining_sizes(spec, benchmark):
+                check_usable(
+                    spec.architecture, image_sizes={**sizes, **training}, output_stride=stride
+                )
         except UnknownNameError:
             raise
         except ValueError as error:
-            raise ValueError(f"{error}; or leave that task out with --tasks") from error
+            hint = "; or leave that task out with --tasks" if tasks else ""
+            raise ValueError(f"{error}{hint}") from error
+        if spec.kind == "trained":
+            _check_teacher(spec.name, benchmark)
 
 
-def _check_teacher(name: str) -> None:
+def _pretraining_sizes(spec: Spec, benchmark: Benchmark) -> list[Sizes]:
+    """Of the images that it is trained and evaluated on, where it is pretrained."""
+    if spec.kind != "trained":
+        return [{}]
+    assert spec.recipe is not None, "a trained backbone has a recipe"
+    # How many images there are does not matter to what a plan refuses.
+    plan = training_plan(
+        RECIPES[spec.recipe], benchmark.pretraining, 1, architecture=spec.architecture
+    )
+    sides = dict.fromkeys((plan.train_size, plan.eval_size))
+    return [{"pretraining": (side, side)} for side in sides]
+
+
+def _check_teacher(name: str, benchmark: Benchmark) -> None:
     teacher = teacher_of(name)
-    if teacher is not None and teacher.kind == "timm":
+    if teacher is None:
+        return
+    if teacher.kind == "trained":
+        check_specs(parse_spec(teacher.text), benchmark, ())
+    if teacher.kind == "timm":
         from backbones.timm_plan import check_timm_model
 
         check_timm_model(teacher.text.removeprefix("timm:").partition("@")[0])

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import re
 import sys
 import traceback
@@ -26,7 +27,7 @@ from classification.recipe import Recipe
 from classification.recipes import CARDS, RECIPES
 from classification.recipes.card import RecipeCard
 from classification.tricks import TRICKS
-from classification.tricks.trick import Card, Trick
+from classification.tricks.trick import KINDS, Card, Trick
 
 MODULE = "user_recipes"
 """What the file's module is called while Trickle runs."""
@@ -99,9 +100,11 @@ def _is_own_trick(value: object) -> bool:
 
 def _check_trick(path: Path, trick: type[Trick]) -> None:
     name, card = getattr(trick, "name", None), getattr(trick, "card", None)
-    if not isinstance(name, str) or not isinstance(card, Card) or not hasattr(trick, "kind"):
+    kind = getattr(trick, "kind", None)
+    if not isinstance(name, str) or not isinstance(card, Card) or kind not in KINDS:
         raise RecipeFileError(
-            f"{path}: the trick {trick.__name__} needs a name, a kind and a card = Card(...)"
+            f"{path}: the trick {trick.__name__} needs a name, a card = Card(...) and a kind, one "
+            f"of {', '.join(KINDS)}"
         )
     if name in TRICKS:
         raise RecipeFileError(f"{path}: there is a trick {name!r} already; name yours otherwise")
@@ -118,5 +121,6 @@ def _check_recipe(path: Path, name: object, recipe: object) -> None:
         raise RecipeFileError(f"{path}: RECIPES[{name!r}] is {recipe!r}, not a Recipe")
     try:
         recipe.schedule.check(epochs=recipe.epochs)
-    except ValueError as error:
+        json.dumps(recipe.to_dict(), allow_nan=False)
+    except (ValueError, TypeError) as error:
         raise RecipeFileError(f"{path}: recipe {name!r}: {error}") from error

@@ -151,8 +151,32 @@ def test_every_recipe_says_where_it_comes_from(name: str) -> None:
     assert card.command(name).endswith(f"_{name} --benchmark paper")
 
 
+def test_a_number_is_the_same_however_it_is_written() -> None:
+    assert Recipe() | Warmup(5) == Recipe() | Warmup(5.0)
+
+
+def test_numbers_that_no_trick_has_set_are_not_lost_in_silence() -> None:
+    by_hand = replace(RECIPES["mixup"], batch_size=512)
+    assert by_hand != RECIPES["mixup"]
+    with pytest.raises(ValueError, match="label_smoothing cannot be taken away"):
+        by_hand - LabelSmoothing
+
+
 @pytest.mark.parametrize(
-    "knobs", [{"batch_size": 0}, {"epochs": 0}, {"warmup_epochs": 120}, {"warmup_epochs": -1}]
+    "knobs",
+    [
+        {"batch_size": 0},
+        {"epochs": 0},
+        {"warmup_epochs": 120},
+        {"warmup_epochs": -1},
+        {"loss": "bce"},
+        {"precision": "fp16"},
+        {"accumulation": 0},
+        {"repeats": 0},
+        {"evaluation_crop": 0.0},
+        {"gradient_clip": -1.0},
+        {"early_stopping": 0},
+    ],
 )
 def test_numbers_out_of_range_are_refused(knobs: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="not"):

@@ -10,7 +10,7 @@ from benchmarks.schema import PretrainingBudget, load_benchmark
 from classification.budget import TrainingPlan, training_plan
 from classification.recipe import Recipe
 from classification.recipes import RECIPES
-from classification.tricks import CosineDecay, Warmup
+from classification.tricks import EMA, CosineDecay, GradientAccumulation, Warmup
 
 IMAGENET_IMAGES = 1_281_167
 
@@ -68,6 +68,21 @@ def test_milestones_keep_their_share_of_a_shorter_run() -> None:
     assert (plan.steps, plan.batch_size) == (120, 10)
     factors = [plan.learning_rate_factor(step) for step in (0, 29, 30, 59, 60, 89, 90, 119)]
     assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_a_batch_in_parts_sees_as_many_images() -> None:
+    # 16 images in 3 parts are 5 each: steps of 15 images, and 1,200 / 15 of them.
+    recipe = Recipe(batch_size=256, epochs=120) | GradientAccumulation(3)
+    plan = planned(recipe, budget(epoch_scale=0.1, batch_size_scale=0.0625), 100)
+    assert (plan.batch_size, plan.accumulation, plan.steps) == (5, 3, 80)
+    with pytest.raises(ValueError, match="accumulate fewer"):
+        planned(Recipe() | GradientAccumulation(10), budget(batch_size_scale=0.0625), 100)
+
+
+def test_an_average_over_more_than_the_run_stays_an_average() -> None:
+    plan = planned(Recipe() | EMA(0.9), budget(epoch_scale=1e-4, batch_size_scale=1 / 32), 100)
+    assert plan.ema_decay is not None
+    assert 0 < plan.ema_decay < 1
 
 
 def test_the_smallest_budget_still_trains() -> None:

@@ -71,6 +71,12 @@ def test_a_teacher_that_is_not_there_is_said(named: object, tmp_path: Path) -> N
         identity(name)
 
 
+def test_a_missing_weights_file_of_a_teacher_is_said(named: object) -> None:
+    recipe = Recipe() | Distillation("timm:resnet18@/nope.pth")
+    with pytest.raises(ValueError, match=r"no weights file at /nope\.pth"):
+        identity(named("taught", recipe))  # type: ignore[operator]
+
+
 def test_teachers_in_a_circle_are_refused(named: object) -> None:
     named("one", Recipe() | Distillation("resnet18d_two"))  # type: ignore[operator]
     name = named("two", Recipe() | Distillation("resnet18d_one"))  # type: ignore[operator]

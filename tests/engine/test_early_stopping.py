@@ -10,6 +10,7 @@ import pytest
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 
+from engine.divergence import Diverged
 from engine.early_stopping import StopEarly
 
 # The scores of the validations, every second step. Best at the third; patience 2 ends at the fifth.
@@ -69,6 +70,21 @@ def test_it_ends_after_its_patience(run: Callable[..., Any]) -> None:
     runner = run("a")
     assert runner.iter == 10
     assert runner.train_loop.metrics["score"] == 25.0
+
+
+def test_a_loss_that_was_lost_is_noticed_before_its_validation(
+    make_runner: Callable[..., Any], toy: Any, tmp_path: Path, validation: dict[str, Any]
+) -> None:
+    class Poison(Hook):
+        def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+            runner.model.poison = float("nan") if batch_idx == 1 else 1.0
+
+    runner = make_runner(
+        tmp_path, toy(), steps=8, val_interval=2, checkpoint_interval=8, hooks=[Poison()],
+        **validation,
+    )  # fmt: skip
+    with pytest.raises(Diverged, match="step 2 of 8"):
+        runner.train()
 
 
 def test_patience_that_is_never_used_up_changes_nothing(run: Callable[..., Any]) -> None:

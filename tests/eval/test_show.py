@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -37,6 +38,11 @@ def test_the_last_trick_that_changes_a_number_has_set_it() -> None:
     assert numbers["schedule.final"]["set_by"] == "cosine_decay"
     assert "schedule.milestones" not in numbers, "the schedule that was replaced has no say"
     assert numbers["loss"]["set_by"] == "baseline"
+
+
+def test_what_was_changed_by_hand_is_said() -> None:
+    numbers = provenance(replace(Recipe() | LargeBatch(1024), batch_size=512))
+    assert numbers["batch_size"] == {"value": 512, "set_by": "the recipe itself"}
 
 
 def test_what_a_benchmark_makes_of_it() -> None:

@@ -8,7 +8,7 @@ from backbones.catalog import UnknownNameError
 from benchmarks.schema import load_benchmark
 from classification.recipe import Recipe
 from classification.recipes import RECIPES
-from classification.tricks import Distillation
+from classification.tricks import Distillation, GradientAccumulation
 from eval.cli import main
 from eval.specs import parse_specs
 from eval.usability import check_specs
@@ -50,6 +50,22 @@ def test_a_teacher_that_timm_does_not_have_is_answered_with_the_nearest(
     monkeypatch.setitem(RECIPES, "taught", Recipe() | Distillation("timm:resnet5o.a1_in1k"))
     with pytest.raises(UnknownNameError, match="resnet50"):
         check_specs(parse_specs(["resnet18d_taught"]), MINI, BOTH)
+
+
+def test_what_a_teacher_cannot_is_said_before_it_is_trained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(RECIPES, "taught", Recipe() | Distillation("inception_v3_rsb_a3"))
+    with pytest.raises(ValueError, match="75 x 75"):
+        check_specs(parse_specs(["resnet18d_taught"]), MINI, BOTH)
+
+
+def test_what_a_plan_refuses_is_said_before_anything_is_trained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(RECIPES, "parts", Recipe() | GradientAccumulation(10))
+    with pytest.raises(ValueError, match="accumulate fewer"):
+        check_specs(parse_specs(["resnet18d_parts"]), MINI, BOTH)
 
 
 def test_what_cannot_be_segmented_can_still_be_detected() -> None:
