@@ -33,7 +33,12 @@ class Overheads:
     def short(self, name: str) -> str:
         """For a cell of a table: `+2.1%`, `–` where a step says nothing of the trick."""
         entry = self._entry(name)
-        return f"{entry['percent']['estimate']:+.1f}%" if "percent" in entry else "–"
+        if "percent" not in entry:
+            return "–"
+        percent = entry["percent"]
+        if percent["q1"] < 0 < percent["q3"]:
+            return "in the noise"
+        return f"{percent['estimate']:+.1f}%"
 
     def long(self, name: str) -> str:
         """A sentence for the trick's page."""
@@ -69,8 +74,10 @@ class Overheads:
             f"images of {raw['image_size']} pixels, {_milliseconds(raw)} ms, under "
             f"`{raw['baseline']}`, on {machine['cpu']} with {_threads(machine)}. Against "
             f"itself it takes {noise['estimate']:+.1f}% longer (quartiles {noise['q1']:+.1f}% and "
-            f"{noise['q3']:+.1f}%): less than that is noise. A dash: a step says nothing of the "
-            f"trick. `{COMMAND}` measures anew."
+            f"{noise['q3']:+.1f}%) in the last run. *In the noise*: the rounds' quartiles lie on "
+            f"both sides of zero (load average {machine['load_average']}, so other work ran beside "
+            "it); the trick's page has them. A dash: a step says nothing of the trick. "
+            f"`{COMMAND}` measures anew."
         )
 
 

@@ -228,7 +228,7 @@ def _overheads(*names: str) -> dict[str, Any]:
     step = {"architecture": "resnet50d", "width": 0.25, "image_size": 64, "batch_size": 64}
     noise = {"percent": {"estimate": 0.1, "q1": -1.0, "q3": 1.0}, "seconds": {"without": 0.25}}
     return {
-        "machine": {"cpu": "A CPU", "threads": "2"},
+        "machine": {"cpu": "A CPU", "threads": "2", "load_average": "1.5"},
         "raw": {**step, "baseline": "b", "noise": noise, "tricks": dict.fromkeys(names, entry)},
     }
 
@@ -236,9 +236,13 @@ def _overheads(*names: str) -> dict[str, Any]:
 def test_measured_overheads_are_printed(copy: Path) -> None:
     data = _overheads(*TRICKS)
     data["raw"]["tricks"]["epochs"] = {"unmeasured": "it changes how many steps there are"}
+    lost = {"estimate": 1.0, "q1": -3.0, "q3": 4.0}
+    data["raw"]["tricks"]["cut_mix"] = {**data["raw"]["tricks"]["mixup"], "percent": lost}
     (copy / "docs/trick_overhead.json").write_text(json.dumps(data))
     texts = pages(copy)
     table = texts[Path("docs/tricks/README.md")]
+    (row,) = (line for line in table.splitlines() if line.startswith("| [cut_mix]("))
+    assert row.split(" | ")[4] == "in the noise"
     (row,) = (line for line in table.splitlines() if line.startswith("| [mixup]("))
     assert row.split(" | ")[4] == "+1.2%"
     assert "on A CPU with 2 threads" in table
