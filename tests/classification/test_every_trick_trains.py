@@ -85,17 +85,48 @@ def weights(training: Training) -> dict[str, torch.Tensor]:
     return {name: t.detach().clone() for name, t in training.classifier.named_parameters()}
 
 
-@pytest.mark.parametrize("name", sorted(set(EXAMPLES) - {"pretrained", "distillation", "compile"}))
-def test_it_trains(name: str, build: Callable[..., Training]) -> None:
-    training = build(Recipe(epochs=200) | EXAMPLES[name])
+ALONE = ("pretrained", "distillation", "compile")
+"""Tricks with a test of their own below."""
+
+
+def _companies() -> list[list[str]]:
+    """All other tricks, in as few recipes as their conflicts allow."""
+    companies: list[tuple[list[str], Recipe]] = []
+    for name in sorted(set(EXAMPLES) - set(ALONE)):
+        for index, (names, recipe) in enumerate(companies):
+            try:
+                companies[index] = ([*names, name], recipe | EXAMPLES[name])
+                break
+            except ValueError:
+                continue
+        else:
+            companies.append(([name], Recipe(epochs=200) | EXAMPLES[name]))
+    return [names for names, _ in companies]
+
+
+def _trains(names: list[str], build: Callable[..., Training]) -> None:
+    recipe = Recipe(epochs=200)
+    for name in names:
+        recipe = recipe | EXAMPLES[name]
+    training = build(recipe)
     before = weights(training)
     training.runner.train()
     after = weights(training)
     assert all(torch.isfinite(tensor).all() for tensor in after.values())
     assert any(not torch.equal(before[key], after[key]) for key in before)
-    metrics = training.runner.train_loop.metrics
-    assert 0 <= metrics["top1"] <= 100
+    assert 0 <= training.runner.train_loop.metrics["top1"] <= 100
     assert training.notes == ()
+
+
+@pytest.mark.parametrize("names", _companies(), ids=lambda names: names[0])
+def test_they_train_together(names: list[str], build: Callable[..., Training]) -> None:
+    _trains(names, build)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(EXAMPLES) - set(ALONE)))
+def test_it_trains(name: str, build: Callable[..., Training]) -> None:
+    _trains([name], build)
 
 
 def test_distillation_trains(build: Callable[..., Training], other: Path) -> None:
