@@ -104,7 +104,8 @@ def _companies() -> list[list[str]]:
     return [names for names, _ in companies]
 
 
-def _trains(names: list[str], build: Callable[..., Training]) -> None:
+def _is_trained(names: list[str], build: Callable[..., Training]) -> bool:
+    """Whether all weights stay finite, some move, and no trick finds nothing to act on."""
     recipe = Recipe(epochs=200)
     for name in names:
         recipe = recipe | EXAMPLES[name]
@@ -112,21 +113,21 @@ def _trains(names: list[str], build: Callable[..., Training]) -> None:
     before = weights(training)
     training.runner.train()
     after = weights(training)
-    assert all(torch.isfinite(tensor).all() for tensor in after.values())
-    assert any(not torch.equal(before[key], after[key]) for key in before)
-    assert 0 <= training.runner.train_loop.metrics["top1"] <= 100
-    assert training.notes == ()
+    finite = all(bool(torch.isfinite(tensor).all()) for tensor in after.values())
+    moved = any(not torch.equal(before[key], after[key]) for key in before)
+    measured = 0 <= training.runner.train_loop.metrics["top1"] <= 100
+    return finite and moved and measured and training.notes == ()
 
 
 @pytest.mark.parametrize("names", _companies(), ids=lambda names: names[0])
 def test_they_train_together(names: list[str], build: Callable[..., Training]) -> None:
-    _trains(names, build)
+    assert _is_trained(names, build)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(EXAMPLES) - set(ALONE)))
 def test_it_trains(name: str, build: Callable[..., Training]) -> None:
-    _trains([name], build)
+    assert _is_trained([name], build)
 
 
 def test_distillation_trains(build: Callable[..., Training], other: Path) -> None:
