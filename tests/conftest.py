@@ -17,6 +17,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+pytest_plugins = ["tests.reliability_report"]
+
 # A shell that starts something in the background has it ignore Ctrl-C, and what the tests start
 # would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
