@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def measured(record_property: Callable[[str, object], None]) -> Iterator[Callable[[str], None]]:
+def measured(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """measured("10 kills, 0 of 312 tensors differ"): what stands in docs/reliability.md."""
-    yield lambda figure: record_property("measured", figure)
+    return lambda figure: record_property("measured", figure)
