@@ -2,7 +2,8 @@
 
 `model.safetensors` (no pickle: reading it runs no code) holds the backbone's tensors under their
 own names and the classifier, where there is one, under `head.`. A directory is written under a
-temporary name and renamed, so it is whole or absent; what is read is checked against the card.
+temporary name and renamed, so it is whole or absent; what is read is checked against the card, and
+the card against its own checksum.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from backbones.atomic import (
     atomic_directory,
     sha256_file,
     write_bytes_atomic,
-    write_json_atomic,
     write_text_atomic,
 )
 from backbones.base import Backbone
@@ -35,6 +35,7 @@ from backbones.card import (
     Card,
     read_card,
 )
+from backbones.checksum import write_checked_json
 from backbones.create import create_backbone
 from backbones.model_card import render_model_card
 from backbones.provenance import git_revision, library_versions
@@ -82,7 +83,7 @@ def save_artifact(
             folder / WEIGHTS_NAME, safetensors.torch.save(copies, metadata={"format": "pt"})
         )
         card = card.model_copy(update={"sha256": sha256_file(folder / WEIGHTS_NAME)})
-        write_json_atomic(folder / CARD_NAME, card.to_dict())
+        write_checked_json(folder / CARD_NAME, card.to_dict())
         write_text_atomic(folder / README_NAME, render_model_card(card))
     return card
 

@@ -19,12 +19,41 @@ from typing import Any
 
 _CHUNK_BYTES = 1 << 20
 _SWAP_ATTEMPTS = 10
+# A full disk, a used-up quota, a file above the size that the process may write.
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def write_bytes_atomic(path: str | os.PathLike[str], data: bytes) -> None:
+class NoSpace(OSError):
+    """There is no room for a file; what stood in its place is as it was."""
+
+    def __init__(self, path: Path, needed: int, cause: OSError) -> None:
+        super().__init__(cause.errno, no_space(path, needed=needed, cause=cause), str(path))
+        self.path, self.needed, self.cause = path, needed, cause
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def no_space(path: Path, *, needed: int | None, cause: OSError) -> str:
+    """What happened, where and what to do, for an error that `is_no_space`."""
+    wanted = "" if needed is None else f": {needed:,} bytes are needed"
+    return (
+        f"{path} cannot be written ({cause.strerror}){wanted}, {_free_bytes(path.parent):,} bytes "
+        "are free on its file system. What was there before is unchanged: make room and run the "
+        "same command again"
+    )
+
+
+def is_no_space(error: OSError) -> bool:
+    """Whether the disk is full or a quota is used up."""
+    return error.errno in _NO_SPACE
+
+
+def write_bytes_atomic(path: str | os.PathLike[str], data: bytes | bytearray) -> None:
     """Writes `data` to `path`, replacing what is there in one step.
 
-    The folder must exist. Raises OSError when the disk refuses; `path` is then as it was.
+    The folder must exist. Raises OSError when the disk refuses (NoSpace when it is full); `path`
+    is then as it was.
     """
     path = Path(path)
     temporary = _temporary_sibling(path)
@@ -35,16 +64,13 @@ def write_bytes_atomic(path: str | os.PathLike[str], data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if is_no_space(error):
+            temporary.unlink(missing_ok=True)  # first, so that the room it took counts as free
+            raise NoSpace(path, len(data), error) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
-    _fsync_folder(path.parent)
-
-
-def replace_durably(temporary: Path, path: Path) -> None:
-    """Gives a file that another library has written its final name; both survive a power cut."""
-    with open(temporary, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
     _fsync_folder(path.parent)
 
 
@@ -68,8 +94,9 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields an empty temporary directory that becomes `path` when the block ends well.
 
     An existing directory `path` is replaced as a whole. On an error in the block, Ctrl-C
-    included, the temporary directory is removed and `path` stays as it was. Missing parents
-    are made. Raises NotADirectoryError where `path` is a file.
+    included, the temporary directory is removed and `path` stays as it was; NoSpace names the
+    file's place under `path`. Missing parents are made. Raises NotADirectoryError where `path` is
+    a file.
     """
     path = Path(path).absolute()
     if path.exists() and not path.is_dir():
@@ -81,6 +108,12 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         _fsync_tree(temporary)
         _swap_in(temporary, path)
+    except NoSpace as error:
+        shutil.rmtree(temporary, ignore_errors=True)  # first: the room it took counts as free
+        if not error.path.is_relative_to(temporary):
+            raise
+        place = path / error.path.relative_to(temporary)
+        raise NoSpace(place, error.needed, error.cause) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     _fsync_folder(path.parent)
@@ -93,6 +126,12 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _free_bytes(folder: Path) -> int:
+    folders = (folder, *folder.absolute().parents)
+    status = os.statvfs(next(parent for parent in folders if parent.exists()))
+    return status.f_bavail * status.f_frsize
 
 
 def _temporary_sibling(path: Path) -> Path:

@@ -50,7 +50,8 @@ class Backbone(nn.Module):
         The same as forward, except where the original network lies on another grid than the
         detector's. Channels are those of `features`. Raises ValueError for images too small.
         """
-        return self(x)
+        levels: tuple[Tensor, ...] = self(x)
+        return levels
 
     def auxiliary_head(self, num_classes: int) -> nn.Module:
         """The auxiliary classifier: level `auxiliary_level` of `classification_features` to logits.

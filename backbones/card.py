@@ -9,6 +9,7 @@ from typing import Any, Literal, NotRequired
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, with_config
 from typing_extensions import TypedDict
 
+from backbones.checksum import DamagedFile, read_checked_json
 from backbones.features import FeatureSpec
 from backbones.preprocessing import Preprocessing
 
@@ -86,14 +87,16 @@ def read_card(directory: str | os.PathLike[str]) -> Card:
     """
     path = Path(directory) / CARD_NAME
     try:
-        text = path.read_text(encoding="utf-8")
+        content = read_checked_json(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ArtifactError(
             f"no artifact in {os.fspath(directory)!r}: expected a directory with {CARD_NAME} and "
             f"{WEIGHTS_NAME}, as pretraining or `python -m backbones.obtain` writes it"
         ) from error
+    except DamagedFile as error:
+        raise ArtifactError(f"{path} is not a card: {error}") from error
     try:
-        card = Card.model_validate_json(text)
+        card = Card.model_validate(content)
     except ValidationError as error:
         raise ArtifactError(f"{path} is not a card that this version reads: {error}") from error
     if card.sha256 is None:

@@ -251,7 +251,8 @@ class InceptionAuxiliary(nn.Module):
             x = adaptive_avg_pool2d(x, 5)
         else:
             x = avg_pool2d(x, kernel_size=5, stride=3)
-        return self.fc(adaptive_avg_pool2d(self.conv1(self.conv0(x)), 1).flatten(1))
+        logits: Tensor = self.fc(adaptive_avg_pool2d(self.conv1(self.conv0(x)), 1).flatten(1))
+        return logits
 
 
 class InceptionV3(Backbone):

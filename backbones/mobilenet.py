@@ -47,7 +47,8 @@ class DepthwiseSeparable(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu(self.bn1(self.conv_dw(x)))
-        return self.relu(self.bn2(self.conv_pw(x)))
+        out: Tensor = self.relu(self.bn2(self.conv_pw(x)))
+        return out
 
 
 class MobileNet(Backbone):

@@ -121,7 +121,8 @@ class BasicBlock(nn.Module):
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.drop_path(self.bn2(self.conv2(x)))
-        return self.relu(x + shortcut)
+        out: Tensor = self.relu(x + shortcut)
+        return out
 
     def zero_init_last(self) -> None:
         """Gamma of the last normalization becomes 0 (timm's name for it)."""
@@ -163,7 +164,8 @@ class Bottleneck(nn.Module):
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.relu(self.bn2(self.conv2(x)))
         x = self.drop_path(self.bn3(self.conv3(x)))
-        return self.relu(x + shortcut)
+        out: Tensor = self.relu(x + shortcut)
+        return out
 
     def zero_init_last(self) -> None:
         """Gamma of the last normalization becomes 0 (timm's name for it)."""

@@ -78,7 +78,7 @@ class TimmBackbone(Backbone):
         """
         plan = self.plan
         if plan.offsets is None and not plan.resampled:
-            return self(x)
+            return super().classification_features(x)
         if plan.offsets is None:
             maps = self._maps(self._padded(x))
         else:

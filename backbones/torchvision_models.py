@@ -82,7 +82,10 @@ def _download(name: str, weights: str | None) -> dict[str, Any]:
         # torch.hub announces the download (on stdout or stderr, by version) whatever is asked.
         quiet = io.StringIO()
         with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
-            return entry.get_state_dict(progress=False, check_hash=True, weights_only=True)
+            state: dict[str, Any] = entry.get_state_dict(
+                progress=False, check_hash=True, weights_only=True
+            )
+            return state
     # URLError and a full disk are OSErrors, a wrong hash is a RuntimeError.
     except (OSError, RuntimeError) as error:
         raise WeightsError(

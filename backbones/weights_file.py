@@ -39,17 +39,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     Pickles are read with weights_only=True: one that would run code is refused. A state dict
     under the key "state_dict" or "model" is unwrapped. Raises WeightsError.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"no weights file {os.fspath(path)!r}")
-    try:
-        loaded = _load(path)
-    # A damaged or hostile pickle raises whatever its bytes happen to lead to.
-    except Exception as error:
-        raise WeightsError(
-            f"{path} is not read: expected a .safetensors file, or a torch file that holds only "
-            f"tensors (anything else in a pickle could run code): {_first_line(error)}"
-        ) from error
+    loaded = read_torch_file(path)
     for key in _WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
@@ -60,6 +50,28 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     if strange:
         raise WeightsError(f"{path} holds more than tensors: {list_names(list(map(str, strange)))}")
     return {str(name): tensor for name, tensor in loaded.items()}
+
+
+def read_torch_file(path: str | os.PathLike[str], *, map_location: Any = "cpu") -> Any:
+    """What a .safetensors or torch file holds; as torch.load, but nothing in it can run code.
+
+    Raises WeightsError naming the file: where it is missing, damaged, or a pickle of more than
+    tensors and plain values. No environment variable changes that.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"no weights file {os.fspath(path)!r}")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        return torch.load(path, map_location=map_location, weights_only=True)
+    # A damaged or hostile pickle raises whatever its bytes happen to lead to.
+    except Exception as error:
+        raise WeightsError(
+            f"{path} is not read: expected a .safetensors file, or a torch file that holds only "
+            f"tensors (anything else in a pickle could run code): {_first_line(error)}. Save its "
+            "tensors alone, best with safetensors.torch.save_file"
+        ) from error
 
 
 def fit_state_dict(
@@ -117,12 +129,6 @@ def _first_mismatch(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -
                 f"{tuple(expected.shape)}"
             )
     return None
-
-
-def _load(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        return safetensors.torch.load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _first_line(error: Exception) -> str:

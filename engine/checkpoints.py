@@ -1,56 +1,133 @@
-"""Checkpoints that are whole or absent, hold plain tensors and numbers, and load without pickle."""
+"""What a training writes down to go on from, where it lies, and which of it is still good."""
 
 from __future__ import annotations
 
 import re
-import time
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+from engine.checkpoint_file import DamagedCheckpoint, read_checkpoint, write_checkpoint
+from engine.processes import is_main
+
+KEPT = 2
+"""Checkpoints that stay: should the newest be damaged, there is the one before."""
+
+_NAME = re.compile(r"iter_(\d+)\.safetensors")
+
+
+def checkpoints(work_dir: str | Path) -> list[Path]:
+    """The checkpoints of a work directory, the newest first."""
+    found = {
+        int(match.group(1)): path
+        for path in Path(work_dir).glob("iter_*.safetensors")
+        if (match := _NAME.fullmatch(path.name))
+    }
+    return [found[step] for step in sorted(found, reverse=True)]
 
 
 def latest_checkpoint(work_dir: str | Path) -> Path | None:
-    """The checkpoint of the highest iteration in a work directory, or None."""
-    found = {
-        int(match.group(1)): path
-        for path in Path(work_dir).glob("iter_*.pth")
-        if (match := re.fullmatch(r"iter_(\d+)\.pth", path.name))
-    }
-    return found[max(found)] if found else None
+    """The checkpoint of the highest step in a work directory, or None."""
+    return next(iter(checkpoints(work_dir)), None)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_plain(item) for item in value)
-    return value
+def remove_unfinished(work_dir: str | Path) -> None:
+    """Removes what a process that was killed while saving has left behind."""
+    for temporary in Path(work_dir).glob(".iter_*.safetensors.tmp-*"):
+        temporary.unlink(missing_ok=True)
 
 
-ELAPSED = "elapsed_seconds"
+def save(runner: Any, *, seconds: float) -> Path:
+    """Writes the state of a runner that has done `runner.iter` steps; gives the file.
 
-
-class PlainCheckpoint(Hook):
-    """Strips what torch.load(weights_only=True) refuses: mmengine's histories and numpy scalars.
-
-    Adds how long the run has trained, those parts before an interruption included.
+    seconds: that it has trained, those before an interruption included. Hooks add their own state
+    in `before_save_checkpoint` (the weights' average, early stopping). Of the older checkpoints
+    the newest stays. Of several processes the first writes. Raises OSError when the disk
+    refuses; all older ones are there then.
     """
+    state: dict[str, Any] = {
+        "meta": {
+            "iter": runner.iter,
+            "epoch": runner.epoch,
+            "seconds": seconds,
+            "remarks": runner.remarks,
+        },
+        "state_dict": bare(runner.model).state_dict(),
+        "optimizer": runner.optim_wrapper.state_dict(),
+        "param_schedulers": [schedule.state_dict() for schedule in runner.param_schedulers or []],
+    }
+    runner.call_hook("before_save_checkpoint", checkpoint=state)
+    path = Path(runner.work_dir) / f"iter_{runner.iter}.safetensors"
+    if not is_main():
+        return path
+    write_checkpoint(path, state)
+    for old in checkpoints(runner.work_dir)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return path
 
-    priority = "VERY_LOW"
 
-    def before_train(self, runner: Any) -> None:
-        self.started = time.monotonic() - runner.seconds_before
+def resume(runner: Any) -> tuple[float, str]:
+    """Puts a runner into the state of its newest checkpoint that is whole, if there is one.
 
-    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        hub = checkpoint["message_hub"]
-        dropped = set(hub["log_scalars"])
-        hub["log_scalars"] = {}
-        hub["resumed_keys"] = {
-            key: value for key, value in hub["resumed_keys"].items() if key not in dropped
-        }
-        elapsed = time.monotonic() - self.started
-        hub["runtime_info"] = {**_plain(dict(hub["runtime_info"])), ELAPSED: elapsed}
+    Gives the seconds that it had trained, and what was found damaged, now or by an earlier resume:
+    these files are set aside as FILE.damaged and said on standard error. Raises ValueError where a
+    checkpoint is of another model or optimizer.
+    """
+    remarks: list[str] = []
+    for path in checkpoints(runner.work_dir):
+        try:
+            state = read_checkpoint(path)
+        except FileNotFoundError:  # set aside by another of several processes
+            continue
+        except DamagedCheckpoint as error:
+            remarks.append(f"{error}; set aside as {_set_aside(path).name}")
+            continue
+        seconds, earlier = _restore(runner, state, path)
+        now = _said(remarks, f"the training went on from step {runner.iter}")
+        return seconds, "; ".join(filter(None, (earlier, now)))
+    return 0.0, _said(remarks, "no checkpoint was left, the training started anew")
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """The model without what torch puts around it for several processes."""
+    return model.module if is_model_wrapper(model) else model  # type: ignore[return-value]
+
+
+def _restore(runner: Any, state: dict[str, Any], path: Path) -> tuple[float, str]:
+    """Gives the seconds that were trained, and the remarks until then."""
+    try:
+        meta = state["meta"]
+        runner.call_hook("after_load_checkpoint", checkpoint=state)
+        bare(runner.model).load_state_dict(state["state_dict"], strict=True)
+        runner.optim_wrapper.load_state_dict(state["optimizer"])
+        for schedule, saved in zip(
+            runner.param_schedulers or [], state["param_schedulers"], strict=True
+        ):
+            schedule.load_state_dict(saved)
+        runner.train_loop._iter, runner.train_loop._epoch = meta["iter"], meta["epoch"]
+        return float(meta["seconds"]), str(meta["remarks"])
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path} is of another model or optimizer: name another work directory, or delete "
+            f"this one to start anew ({error})"
+        ) from error
+
+
+def _set_aside(path: Path) -> Path:
+    aside = path.with_name(f"{path.name}.damaged")
+    with suppress(FileNotFoundError):  # another of several processes was faster
+        path.replace(aside)
+    return aside
+
+
+def _said(remarks: list[str], then: str) -> str:
+    if not remarks:
+        return ""
+    text = "; ".join([*remarks, then])
+    if is_main():
+        print(f"  {text}", file=sys.stderr, flush=True)
+    return text

@@ -20,14 +20,20 @@ class StopEarly(Hook):
         if patience < 1:
             raise ValueError(f"patience must be at least 1 validation, not {patience}")
         self.patience, self.metric = patience, metric
+        self.best: float | None = None
+        self.waited = 0
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        checkpoint[_STATE] = {"best": self.best, "waited": self.waited}
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        self.best, self.waited = checkpoint[_STATE]["best"], checkpoint[_STATE]["waited"]
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         assert metrics is not None, "a validation has metrics"
-        seen = runner.message_hub.get_info(_STATE, {"best": None, "waited": 0})
-        value, best = float(metrics[self.metric]), seen["best"]
-        better = best is None or value > best
-        waited = 0 if better else seen["waited"] + 1
-        best = value if better else best
-        runner.message_hub.update_info(_STATE, {"best": best, "waited": waited})
-        if waited >= self.patience:
+        value = float(metrics[self.metric])
+        better = self.best is None or value > self.best
+        self.waited = 0 if better else self.waited + 1
+        self.best = value if better else self.best
+        if self.waited >= self.patience:
             runner.train_loop.stop_training = True

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from backbones.card import Card
+from engine.processes import is_main, tell
 from engine.results import Metric, StageResult
 
 
@@ -18,6 +18,8 @@ def finetuning_arguments(description: str | None, argv: list[str] | None) -> arg
     add = parser.add_argument
     add("--artifact", required=True, type=Path, help="directory of the backbone")
     add("--benchmark", default="mini", help="mini, paper or a TOML file")
+    add("--tolerate", default=0, type=int, metavar="N", help="unusable files that are left out")
+    add("--auto-accumulate", action="store_true", help="what memory does not hold, in parts")
     add("--seed", default=0, type=int)
     add("--work-dir", required=True, type=Path, help="checkpoints, log and TensorBoard events")
     add("--result", required=True, type=Path, help="JSON file to write")
@@ -25,14 +27,17 @@ def finetuning_arguments(description: str | None, argv: list[str] | None) -> arg
 
 
 def prepare_openmmlab() -> str:
-    """mmcv's operators, known noise off, our backbone: before mmdet or mmseg is imported.
+    """mmcv's operators, known noise off, no code from data, our backbone: before mmdet or mmseg
+    is imported.
 
     Returns whose operators are in use: "mmcv" or "torchvision".
     """
     from engine.mmcv_ops import install
     from engine.quiet import quiet_openmmlab
+    from engine.safe_loading import load_data_only
 
     quiet_openmmlab()
+    load_data_only()
     kernels = install()
     from backbones import openmmlab
 
@@ -72,15 +77,17 @@ def finetune(
     protocol: dict[str, Any],
     classes: Sequence[str],
     main_metric: str,
+    notes: tuple[str, ...] = (),
 ) -> None:
     """Trains, tests once with the last weights, writes the StageResult to `arguments.result`.
 
     metric: an mmengine metric that gives a value in percent or None per name, `per_class` (values
-    of `main_metric`) and `n` (test images).
+    of `main_metric`) and `n` (test images). notes: what a reader of the result should know.
     """
     from backbones.cost import count_parameters
     from engine.cost import peak_memory_mb, stopwatch
     from engine.divergence import Diverged
+    from engine.micro_batches import MicroBatches
     from engine.precision import optim_wrapper
     from engine.runner import build_runner
     from engine.stage import environment
@@ -98,6 +105,10 @@ def finetune(
         work_dir=arguments.work_dir,
         seed=arguments.seed,
         scope=scope,
+        micro_batches=MicroBatches(
+            auto=arguments.auto_accumulate,
+            setting=f"batch_size in [{protocol['stage']}] of the benchmark file",
+        ),
     )
     cost: dict[str, float] = {}
     measured: dict[str, Any] = {}
@@ -106,19 +117,23 @@ def finetune(
             runner.train()
             measured = dict(runner.train_loop.metrics)
         except Diverged as error:
-            print(f"{label}: {error}", file=sys.stderr)
+            tell(f"{label}: {error}")
     per_class, n = measured.pop("per_class", []), measured.pop("n", 0)
     cost["seconds"] += runner.seconds_before
     cost.update(
         peak_memory_mb=peak_memory_mb(),
         iterations=steps,
         model_parameters=count_parameters(runner.model),
+        **runner.numerical_cost,
     )
-    StageResult(
+    result = StageResult(
         status="ok" if measured else "diverged",
         metrics={name: Metric(value=value, n=n) for name, value in measured.items()},
         per_class={main_metric: dict(zip(classes, per_class, strict=bool(measured)))},
         cost=cost,
-        protocol=protocol,
+        protocol={**protocol, **runner.protocol},
         environment=environment(),
-    ).write(arguments.result)
+        notes=(*notes, *runner.notes),
+    )
+    if is_main():
+        result.write(arguments.result)

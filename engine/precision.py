@@ -12,13 +12,15 @@ from torch import nn
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
+_OVERFLOWED = "overflowed_steps"
+
 
 class HalfOptimWrapper(AmpOptimWrapper):
     """mmengine's AmpOptimWrapper on the CPU too: autocast, and for float16 a loss scale.
 
     The optimizer's weights stay float32 (Micikevicius et al. 2018, arXiv:1710.03740). loss_scale:
     a fixed factor on the loss, or "dynamic": halved where a gradient is not finite, whose step is
-    left out, and doubled after 2000 steps without.
+    left out, and doubled after 2000 steps without. overflowed_steps: how many were left out.
     """
 
     def __init__(
@@ -38,6 +40,24 @@ class HalfOptimWrapper(AmpOptimWrapper):
             init_scale=2.0**16 if fixed is None else fixed,
             enabled=precision == "float16",  # bfloat16 has the range of float32
         )
+        self.overflowed_steps = 0
+        self._moved = False
+        self.optimizer.register_step_post_hook(self._note_move)
+
+    def step(self, **options: Any) -> None:
+        self._moved = False
+        super().step(**options)  # the scaler calls the optimizer only where nothing overflowed
+        self.overflowed_steps += not self._moved
+
+    def _note_move(self, *_: Any) -> None:
+        self._moved = True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), _OVERFLOWED: self.overflowed_steps}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.overflowed_steps = state_dict[_OVERFLOWED]
+        super().load_state_dict({k: v for k, v in state_dict.items() if k != _OVERFLOWED})
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -46,6 +66,12 @@ class HalfOptimWrapper(AmpOptimWrapper):
             torch.autocast(self.device, self.cast_dtype),
         ):
             yield
+
+
+def overflowed_steps(wrapper: OptimWrapper) -> int | None:
+    """How many steps were left out because a float16 gradient overflowed; None: another format."""
+    scaled = isinstance(wrapper, HalfOptimWrapper) and wrapper.loss_scaler.is_enabled()
+    return wrapper.overflowed_steps if scaled else None
 
 
 def half_precision() -> Precision:

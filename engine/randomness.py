@@ -82,7 +82,7 @@ class EpochStream(Sampler[SampleKey]):
             position += self.world_size
 
 
-class KeyedDataset(Dataset):
+class KeyedDataset(Dataset[Any]):
     """An OpenMMLab data set whose transforms draw from global generators: seeded per sample."""
 
     def __init__(self, dataset: Any, *, seed: int) -> None:

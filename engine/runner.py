@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
-import io
+import gc
 import logging
-import shutil
-import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmengine.dataset import DefaultSampler
 from mmengine.evaluator import BaseMetric, Evaluator
-from mmengine.hooks import CheckpointHook, Hook, LoggerHook
-from mmengine.logging import MMLogger
+from mmengine.hooks import Hook, LoggerHook
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
 from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from backbones.atomic import replace_durably
+from engine import checkpoints
 from engine.averaging import AveragedWeights
-from engine.checkpoints import ELAPSED, PlainCheckpoint, latest_checkpoint
+from engine.distributed import SameEverywhere, anyone, parallel
 from engine.divergence import StopOnDivergence
+from engine.interruption import Interrupted, end_workers, outlive_signals, step_in_hand
+from engine.micro_batches import MicroBatches
+from engine.precision import overflowed_steps
+from engine.processes import how_it_ran, is_main, rank, share_of, world_size
 from engine.progress import Progress
 from engine.randomness import EpochStream, StepRandomness
-
-_SAVING = ".saving-"
+from engine.safe_loading import load_data_only
 
 
 class QuietRunner(Runner):
-    """mmengine's Runner whose log goes to the file (errors to the screen too) and whose
-    checkpoints appear whole or not at all."""
+    """mmengine's Runner whose log goes to the file (errors to the screen too) and which goes on
+    from its newest checkpoint that is whole.
+
+    seconds_before: that it had trained until then. remarks: on checkpoints that are damaged, in
+    words; empty where none is.
+    """
+
+    seconds_before = 0.0
+    remarks = ""
+    _has_loaded: bool
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
@@ -39,46 +52,107 @@ class QuietRunner(Runner):
                 handler.setLevel(logging.ERROR)
         return logger
 
+    def load_or_resume(self) -> None:
+        if not self._has_loaded:
+            self.seconds_before, self.remarks = checkpoints.resume(self)
+            self._has_loaded = True
+
     @property
-    def seconds_before(self) -> float:
-        """How long the run had trained before it was interrupted and resumed."""
-        return float(self.message_hub.get_info(ELAPSED, 0.0))
+    def numerical_cost(self) -> dict[str, float]:
+        """For a result: float16's steps that were left out. Other formats have none."""
+        overflowed = overflowed_steps(self.optim_wrapper)
+        return {} if overflowed is None else {"overflowed_steps": overflowed}
 
-    def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        kwargs.setdefault("strict", True)  # a checkpoint of another model is an error
-        with redirect_stdout(io.StringIO()):  # mmengine prints what it logs as well
-            return super().load_checkpoint(*args, **kwargs)
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of its numbers should know."""
+        overflowed = overflowed_steps(self.optim_wrapper)
+        left_out = (
+            f"{overflowed} optimizer steps were left out because float16 gradients overflowed"
+            if overflowed
+            else ""
+        )
+        return tuple(note for note in (self.remarks, left_out, *self.micro_batches.notes) if note)
 
-    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
-        with tempfile.TemporaryDirectory(prefix=_SAVING, dir=out_dir) as temporary:
-            super().save_checkpoint(temporary, filename, *args, **kwargs)
-            replace_durably(Path(temporary) / filename, Path(out_dir) / filename)
+    @property
+    def protocol(self) -> dict[str, int]:
+        """How the steps were shared out, where not one process did each batch whole."""
+        return {**how_it_ran(), **self.micro_batches.protocol}
+
+    def train(self) -> nn.Module:
+        try:
+            model: nn.Module = super().train()
+            return model
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Closes what mmengine keeps open, and what it keeps under this run's name, until the
+        process ends: its next training would write into this one's log."""
+        self.visualizer.close()
+        for handler in list(self.logger.handlers):
+            if isinstance(handler, logging.FileHandler):
+                self.logger.removeHandler(handler)
+                handler.close()
+        for kept in (MMLogger, MessageHub, Visualizer, DefaultScope):
+            kept._instance_dict.pop(self.experiment_name, None)
+        gc.collect()  # a runner is full of cycles: the one before would hold its memory for long
+
+    @property
+    def micro_batches(self) -> MicroBatches:
+        (found,) = [hook for hook in self.hooks if isinstance(hook, MicroBatches)]
+        return found
+
+    def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
+        if world_size() > 1:
+            return parallel(model)
+        wrapped: nn.Module = super().wrap_model(model_wrapper_cfg, model)
+        return wrapped
 
 
 class StepLoop(IterBasedTrainLoop):
     """Trains for a number of steps; a resumed run starts its data stream where it stopped.
 
-    A hook may end it earlier by setting `stop_training`. metrics: of the last validation, which
-    always follows the last step.
+    A hook may end it earlier by setting `stop_training`. It writes a checkpoint every
+    `checkpoint_interval` steps, before each validation and when a signal ends it. accumulate:
+    steps after which the optimizer moves. metrics: of the last validation, which always follows
+    the last step.
     """
 
     metrics: dict[str, Any] | None = None
     _validated_at = -1
+    _whole = True  # no step is half done
+
+    def __init__(
+        self, *args: Any, checkpoint_interval: int, accumulate: int = 1, **options: Any
+    ) -> None:
+        super().__init__(*args, **options)
+        self.checkpoint_interval, self.accumulate = checkpoint_interval, accumulate
 
     def run(self) -> nn.Module:
         batches = self.dataloader.batch_sampler
         batches.sampler.start = self._iter * batches.batch_size * batches.sampler.world_size
+        self._started = time.monotonic() - self.runner.seconds_before
+        self._saved_at = self._iter
         self.runner.call_hook("before_train")
         self.runner.call_hook("before_train_epoch")
         if self._iter and self._iter % self.val_interval == 0:
             self._validate()  # a checkpoint is written before the validation of its step
-        stream = iter(self.dataloader)
+        stream: Iterator[Any] | None = None
         try:
+            stream = iter(self.dataloader)
             while self._iter < self._max_iters and not self.stop_training:
                 self.runner.model.train()
-                self.run_iter(next(stream))
-                if self._iter % self.val_interval == 0 and self._iter < self._max_iters:
+                self._step(stream)
+                validates = self._iter % self.val_interval == 0 or self._iter == self._max_iters
+                if validates or self._iter % self.checkpoint_interval == 0:
+                    self._save()
+                if validates and self._iter < self._max_iters:
                     self._validate()
+        except Interrupted as interrupt:
+            self._save_interrupted(interrupt)
+            end_workers()
+            raise
         finally:
             # The workers end with the last reference to their iterator. Left to the garbage
             # collector, as a part of a cycle, each would be waited for in vain for five seconds.
@@ -88,7 +162,45 @@ class StepLoop(IterBasedTrainLoop):
             self._validate()
         self.runner.call_hook("after_train_epoch")
         self.runner.call_hook("after_train")
-        return self.runner.model
+        model: nn.Module = self.runner.model
+        return model
+
+    def _step(self, stream: Iterator[Any]) -> None:
+        """One step of the optimizer, with all that it accumulates: gradients are not saved."""
+        together = world_size() > 1
+        # Nothing is in hand while data is waited for, except where others wait for us.
+        batch = None if together else next(stream)
+        with step_in_hand(agree=anyone if together else None):
+            self._whole = False
+            self.run_iter(next(stream) if together else batch)
+            while self._iter % self.accumulate and self._iter < self._max_iters:
+                self.run_iter(next(stream))
+            self._whole = True
+
+    def run_iter(self, data_batch: Any) -> None:
+        # As mmengine's, but for who does the step.
+        self.runner.call_hook("before_train_iter", batch_idx=self._iter, data_batch=data_batch)
+        outputs = self.runner.micro_batches.train_step(self.runner, data_batch)
+        self.runner.call_hook(
+            "after_train_iter", batch_idx=self._iter, data_batch=data_batch, outputs=outputs
+        )
+        self._iter += 1
+
+    def _save(self) -> None:
+        if self._saved_at != self._iter:
+            checkpoints.save(self.runner, seconds=time.monotonic() - self._started)
+            self._saved_at = self._iter
+
+    def _save_interrupted(self, interrupt: Interrupted) -> None:
+        if self._whole:
+            self._save()
+        if is_main():
+            print(
+                f"  interrupted by {interrupt} at step {self._iter} of {self._max_iters}; the same "
+                f"command goes on from step {self._saved_at}",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _validate(self) -> None:
         self._validated_at = self._iter
@@ -97,47 +209,70 @@ class StepLoop(IterBasedTrainLoop):
 
 
 def train_loader(
-    dataset: Dataset,
+    dataset: Dataset[Any],
     *,
     batch_size: int,
     seed: int,
     workers: int = 0,
     repeats: int = 1,
     collate: Callable[[list[Any]], Any] | None = None,
-) -> DataLoader:
-    """An endless loader over `EpochStream`; the data set is indexed by SampleKey."""
+) -> DataLoader[Any]:
+    """An endless loader over `EpochStream`; the data set is indexed by SampleKey.
+
+    batch_size: of all processes together; ValueError where they cannot share it equally.
+    """
     return DataLoader(
         dataset,
-        batch_size=batch_size,
-        sampler=EpochStream(len(dataset), seed=seed, repeats=repeats),  # type: ignore[arg-type]
+        batch_size=share_of(batch_size),
+        sampler=EpochStream(
+            len(dataset),  # type: ignore[arg-type]
+            seed=seed,
+            repeats=repeats,
+            rank=rank(),
+            world_size=world_size(),
+        ),
         num_workers=workers,
+        worker_init_fn=outlive_signals,
         collate_fn=collate,
         persistent_workers=workers > 0,
     )
 
 
-def _remove_unfinished(work_dir: str | Path) -> None:
-    """What a process that was killed while saving has left behind."""
-    for folder in Path(work_dir).glob(f"{_SAVING}*"):
-        shutil.rmtree(folder)
+def evaluation_loader(
+    dataset: Dataset[Any],
+    *,
+    batch_size: int,
+    workers: int = 0,
+    collate: Callable[[list[Any]], Any] | None = None,
+) -> DataLoader[Any]:
+    """Every sample once, in order; of several processes each takes every n-th."""
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        # Not rounded up to equal shares: an image must not count twice.
+        sampler=DefaultSampler(dataset, shuffle=False, seed=0, round_up=False),
+        num_workers=workers,
+        collate_fn=collate,
+    )
 
 
 def build_runner(
     *,
     label: str,
     model: nn.Module,
-    loader: DataLoader,
+    loader: DataLoader[Any],
     steps: int,
     optim_wrapper: dict[str, Any],
     work_dir: str | Path,
     seed: int,
     scope: str = "mmengine",
     param_scheduler: list[dict[str, Any]] | None = None,
-    val_loader: DataLoader | None = None,
+    val_loader: DataLoader[Any] | None = None,
     val_metric: BaseMetric | None = None,
     val_interval: int | None = None,
     checkpoint_interval: int | None = None,
     ema_decay: float | None = None,
+    micro_batches: MicroBatches | None = None,
     hooks: Sequence[Hook] = (),
 ) -> QuietRunner:
     """A runner that trains `model` for `steps`, validates, saves, resumes and logs.
@@ -146,35 +281,47 @@ def build_runner(
     work_dir: logs, TensorBoard events and checkpoints; a checkpoint found there is resumed.
     ema_decay: keeps, validates and ends with an exponential moving average of the weights.
     val_interval, checkpoint_interval: in steps; by default at the end, and every tenth.
-    optim_wrapper: as `engine.precision.optim_wrapper` makes it.
+    optim_wrapper: as `engine.precision.optim_wrapper` makes it. micro_batches: what happens when
+    memory runs out; by default the training ends with a message.
     """
-    _remove_unfinished(work_dir)
-    resumed = latest_checkpoint(work_dir)
+    load_data_only()
+    checkpoints.remove_unfinished(work_dir)
     every = checkpoint_interval or max(1, steps // 10)
     # Gradients are not saved: a checkpoint follows a whole step, not one of its micro-steps.
-    every += -every % optim_wrapper["accumulative_counts"]
+    accumulate = optim_wrapper["accumulative_counts"]
+    every += -every % accumulate
     default_hooks = dict(
         logger=LoggerHook(interval=max(1, min(50, steps // 10)), log_metric_by_epoch=False),
-        checkpoint=CheckpointHook(
-            interval=every, by_epoch=False, max_keep_ckpts=2, save_last=False
-        ),
+        checkpoint=None,  # StepLoop saves
         sampler_seed=None,  # EpochStream knows its epoch
     )
     ours: list[Hook] = [
-        StepRandomness(seed),
-        StopOnDivergence(checkpoint_interval=every, validation_interval=val_interval or steps),
-        PlainCheckpoint(),
+        StepRandomness(seed, rank=rank()),
+        StopOnDivergence(),
+        micro_batches or MicroBatches(),
         *hooks,
     ]
     if ema_decay is not None:
-        accumulate = optim_wrapper["accumulative_counts"]
         ours.append(AveragedWeights(ema_decay, accumulate=accumulate))
-    ours.append(Progress(label))
+    if world_size() > 1:
+        ours.append(SameEverywhere())
+    if val_metric is not None:
+        # "gpu" is mmengine's word for collecting through the process group, gloo's too; "cpu"
+        # would leave pickles in the working directory.
+        val_metric.collect_device = "gpu"
+    if is_main():
+        ours.append(Progress(label))
     return QuietRunner(
         model=model,
         work_dir=str(work_dir),
         train_dataloader=loader,
-        train_cfg=dict(type=StepLoop, max_iters=steps, val_interval=val_interval or steps),
+        train_cfg=dict(
+            type=StepLoop,
+            max_iters=steps,
+            val_interval=val_interval or steps,
+            checkpoint_interval=every,
+            accumulate=accumulate,
+        ),
         optim_wrapper=optim_wrapper,
         param_scheduler=param_scheduler,
         val_dataloader=val_loader,
@@ -189,7 +336,6 @@ def build_runner(
         ),
         default_scope=scope,
         randomness=dict(seed=seed),
-        load_from=None if resumed is None else str(resumed),
-        resume=resumed is not None,
+        resume=True,  # from what load_or_resume finds
         experiment_name=Path(work_dir).name,
     )

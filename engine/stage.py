@@ -7,6 +7,11 @@ import platform
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
+
+from backbones.atomic import NoSpace, is_no_space, no_space
+from engine.interruption import Interrupted, end_workers, handling_signals
+from engine.processes import process_group
 
 _USER_ERRORS = (ValueError, FileNotFoundError, PermissionError)
 
@@ -39,18 +44,35 @@ def _cpu_name() -> str:
 
 
 def run_stage(main: Callable[[list[str] | None], None], argv: list[str] | None = None) -> int:
-    """Runs a stage's main: 0 when it returns, 2 with one line for a user's mistake, 130 for Ctrl-C.
+    """Runs a stage's main: 0 when it returns, 2 with one line for a user's mistake, 1 for a full
+    disk, 143 for SIGTERM and 130 for Ctrl-C.
 
-    Anything else is a defect and keeps its traceback.
+    Anything else is a defect and keeps its traceback. See `engine.interruption` for signals, and
+    for TRICKLE_DRIVER_PIPE.
     """
     # Threads that spin while they wait make each other ten times slower on busy cores. Read by
     # OpenMP when torch is imported, which no module above this line does.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        main(argv)
+        with handling_signals(), process_group():
+            main(argv)
     except _USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if not is_no_space(error):
+            raise
+        print(f"error: {_said(error)}", file=sys.stderr)
+        return 1
+    except Interrupted as interrupt:
+        end_workers()
+        return interrupt.exit_code
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _said(error: OSError) -> str:
+    if isinstance(error, NoSpace) or error.filename is None:
+        return str(error)
+    return no_space(Path(error.filename), needed=None, cause=error)

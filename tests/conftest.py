@@ -172,7 +172,7 @@ main = importlib.import_module(module).main
 for name, seed in zip(jobs[::2], jobs[1::2]):
     if name == "resumed":
         shutil.copytree(f"{folder}/{jobs[0]}/work", f"{folder}/{name}/work")
-        (last,) = Path(folder, name, "work").glob("iter_10.pth")
+        (last,) = Path(folder, name, "work").glob("iter_10.*")
         last.unlink()
     main(
         ["--artifact", artifact, "--benchmark", benchmark, "--seed", seed]

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from backbones import (
     save_artifact,
     verify_artifact,
 )
+from backbones.artifact import load_backbone_state
 from backbones.atomic import sha256_file
 
 Perturb = Callable[..., nn.Module]
@@ -36,13 +39,20 @@ def copied(artifact: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(artifact, tmp_path / "artifact"))
 
 
+def read_by_hand(directory: Path) -> dict[str, Any]:
+    """The card's JSON without its checksum, to be changed."""
+    card = json.loads((directory / "card.json").read_text())
+    del card["checksum"]
+    return dict(card)
+
+
 def rewrite_weights(directory: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """Changes tensors and makes the card's checksum agree, so that only the keys are wrong."""
     path = directory / "model.safetensors"
     tensors = safetensors.torch.load_file(path)
     change(tensors)
     safetensors.torch.save_file(tensors, path)
-    card = json.loads((directory / "card.json").read_text())
+    card = read_by_hand(directory)
     card["sha256"] = sha256_file(path)
     (directory / "card.json").write_text(json.dumps(card))
 
@@ -105,7 +115,11 @@ def test_the_card(artifact: Path) -> None:
     assert raw["sha256"] == sha256_file(artifact / "model.safetensors")
     card = read_card(artifact)
     assert card.preprocessing == IMAGENET_PAPER
+    checksum = raw.pop("checksum")
     assert card.to_dict() == raw
+    # As another program would compute it: keys in order, no spaces, ASCII.
+    text = json.dumps(raw, sort_keys=True, separators=(",", ":"))
+    assert checksum == hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def test_a_full_card_comes_back(tmp_path: Path) -> None:
@@ -156,6 +170,45 @@ def test_a_flipped_byte_is_refused(copied: Path, load: Callable[[Path], Any]) ->
         load(copied)
 
 
+@pytest.mark.reliability(
+    4, "A byte of an artifact's card or weights that changes is refused by its checksum."
+)
+def test_a_flipped_byte_anywhere_is_refused(copied: Path, measured: Callable[[str], None]) -> None:
+    expected, path = read_card(copied), copied / "card.json"
+    data, equal = path.read_bytes(), 0
+    flips = list(flipped(data, range(len(data))))
+    for damaged in flips:
+        path.write_bytes(damaged)
+        with suppress(ArtifactError):
+            # 1E-05 for 1e-05, or another kind of space
+            assert read_card(copied) == expected
+            equal += 1
+    assert equal < 0.1 * len(flips)
+    measured(f"card.json: {len(flips) - equal} flips refused, {equal} without effect accepted")
+    path.write_bytes(data)
+
+    path = copied / "model.safetensors"
+    data = path.read_bytes()
+    places = [*range(0, 2000, 50), *range(2000, len(data), len(data) // 50), len(data) - 1]
+    for damaged in flipped(data, places):
+        path.write_bytes(damaged)
+        with pytest.raises(ArtifactError, match=r"model\.safetensors is damaged"):
+            load_backbone_state(copied)
+    measured(f"model.safetensors: {len(places)} flips, all refused")
+
+
+def flipped(data: bytes, places: Iterable[int]) -> Iterator[bytes]:
+    for place in places:
+        bit = 1 << place % 8
+        yield data[:place] + bytes([data[place] ^ bit]) + data[place + 1 :]
+
+
+def test_a_card_written_by_hand_needs_no_checksum(copied: Path) -> None:
+    expected = read_card(copied)
+    (copied / "card.json").write_text(json.dumps(read_by_hand(copied)))
+    assert read_card(copied) == expected
+
+
 def test_missing_and_unexpected_keys_are_listed(copied: Path) -> None:
     def change(tensors: dict[str, Any]) -> None:
         tensors["layer9.weight"] = tensors.pop("layer1.0.bn1.weight")
@@ -196,14 +249,14 @@ def test_no_artifact_at_all(tmp_path: Path) -> None:
     ],
 )
 def test_a_card_of_another_shape_is_refused(copied: Path, change: dict[str, Any]) -> None:
-    card = json.loads((copied / "card.json").read_text())
+    card = read_by_hand(copied)
     (copied / "card.json").write_text(json.dumps({**card, **change}))
     with pytest.raises(ArtifactError, match=r"card\.json"):
         read_card(copied)
 
 
 def test_a_card_of_another_architecture_is_refused(copied: Path) -> None:
-    card = json.loads((copied / "card.json").read_text())
+    card = read_by_hand(copied)
     (copied / "card.json").write_text(json.dumps({**card, "architecture": "resnet18b"}))
     with pytest.raises(ArtifactError, match="do not fit resnet18b"):
         load_artifact(copied)
@@ -219,7 +272,7 @@ def test_an_interrupted_save_leaves_the_old_artifact_or_none(
         raise error
 
     # The weights are written by then, the card is not.
-    monkeypatch.setattr(backbones.artifact, "write_json_atomic", interrupt)
+    monkeypatch.setattr(backbones.artifact, "write_checked_json", interrupt)
     backbone = create_backbone("resnet18b", width=0.125)
     for directory in (copied, tmp_path / "new"):
         with pytest.raises(error):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -121,6 +122,26 @@ def test_a_killed_writer_leaves_the_old_directory(tmp_path: Path) -> None:
     )
     assert done.returncode == -signal.SIGKILL
     assert os.listdir(target) == ["old"]
+
+
+def test_a_full_disk_names_the_file_in_its_final_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "artifact"
+
+    def fill() -> None:
+        with atomic.atomic_directory(target) as folder:
+            atomic.write_text_atomic(folder / "small", "1")
+            monkeypatch.setattr(os, "fsync", full)
+            atomic.write_bytes_atomic(folder / "large", bytes(1234))
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(atomic.NoSpace, match="1,234 bytes are needed") as caught:
+        fill()
+    assert str(caught.value).startswith(f"{target}/large cannot be written (No space left")
+    assert os.listdir(tmp_path) == []
 
 
 def test_another_writer_in_between_does_no_harm(

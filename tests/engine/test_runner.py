@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import OPTIM_WRAPPERS
@@ -54,7 +55,17 @@ def fall(losses: list[float]) -> float:
 
 
 def saved(work_dir: Path) -> list[str]:
-    return sorted(path.name for path in work_dir.glob("*.pth"))
+    return sorted(path.name for path in work_dir.glob("iter_*"))
+
+
+def saved_weights(path: Path) -> dict[str, torch.Tensor]:
+    """As safetensors itself reads them."""
+    prefix = "state_dict/"
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in safetensors.torch.load_file(path).items()
+        if name.startswith(prefix)
+    }
 
 
 def test_it_trains_and_says_little(
@@ -86,13 +97,13 @@ def test_checkpoints_are_plain_few_and_leave_nothing_beside_them(
         tmp_path, toy(), steps=20, checkpoint_interval=4, val_interval=6, **validation
     )
     runner.train()
-    assert saved(tmp_path) == ["iter_16.pth", "iter_20.pth"]
-    assert latest_checkpoint(tmp_path) == tmp_path / "iter_20.pth"
+    assert saved(tmp_path) == ["iter_18.safetensors", "iter_20.safetensors"]
+    assert latest_checkpoint(tmp_path) == tmp_path / "iter_20.safetensors"
     assert not list(tmp_path.glob(".*"))
-    checkpoint = torch.load(tmp_path / "iter_20.pth", weights_only=True)  # plain values only
-    assert {"state_dict", "optimizer", "meta"} <= set(checkpoint)
+    checkpoint = saved_weights(tmp_path / "iter_20.safetensors")
+    assert checkpoint.keys() == runner.model.state_dict().keys()
     for name, tensor in runner.model.state_dict().items():
-        assert torch.equal(checkpoint["state_dict"][name], tensor)
+        assert torch.equal(checkpoint[name], tensor)
 
 
 def test_it_validates_after_the_last_step(
@@ -115,10 +126,9 @@ def test_a_lost_loss_ends_the_run_and_what_was_good_stays(
     assert runner.iter < 20
     latest = latest_checkpoint(tmp_path)
     assert latest is not None
-    assert latest.name == f"iter_{step // 4 * 4}.pth"
-    for path in tmp_path.glob("*.pth"):
-        state = torch.load(path, weights_only=True)["state_dict"]
-        assert all(tensor.isfinite().all() for tensor in state.values()), path.name
+    assert latest.name == f"iter_{step // 4 * 4}.safetensors"
+    for path in tmp_path.glob("iter_*"):
+        assert all(tensor.isfinite().all() for tensor in saved_weights(path).values()), path.name
 
 
 def test_a_loss_lost_at_the_last_step_is_noticed(
@@ -156,9 +166,9 @@ def test_the_average_of_the_weights_has_its_closed_form(
         + (1 - decay) * sum(decay ** (n - t) * record.weights[t - 1][name] for t in range(2, n + 1))
         for name, first in record.weights[0].items()
     }
-    checkpoint = torch.load(tmp_path / "iter_9.pth", weights_only=True)
+    checkpoint = saved_weights(tmp_path / "iter_9.safetensors")
     for name, expected in average.items():
-        torch.testing.assert_close(checkpoint["state_dict"][name], expected)
+        torch.testing.assert_close(checkpoint[name], expected)
         torch.testing.assert_close(runner.model.state_dict()[name], expected)
         assert not torch.allclose(expected, record.weights[-1][name]), "the last weights"
     averaged = toy()
