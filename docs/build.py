@@ -1,6 +1,6 @@
 """Writes the documentation that follows from the code: a page and a figure for each trick, recipes.
 
-python docs/build.py            writes docs/tricks/ and docs/recipes.md
+python docs/build.py            writes docs/tricks/, docs/recipes.md and docs/reliability.md
 python docs/build.py --check    writes nothing; tells what is out of date, missing or dead, and
                                 ends with 1 if anything is
 """
@@ -31,6 +31,7 @@ from docs.links import dead_links
 from docs.markdown import GENERATED
 from docs.overheads import COMMAND, FILE, Overheads
 from docs.recipe_page import PAGE, recipe_page
+from docs.reliability_page import failures, reliability_page
 from docs.trick_pages import FIGURE_FOLDER, FOLDER, trick_pages
 
 if TYPE_CHECKING:
@@ -43,12 +44,16 @@ LARGEST_FIGURE, LARGEST_FOLDER = 60_000, 3_000_000
 
 
 def pages(root: Path = ROOT) -> dict[Path, str]:
-    """All texts that follow from the code, by path from the root.
+    """All texts that follow from the code and from what was measured, by path from the root.
 
-    root: of the overheads' file; the code is that which runs. Raises ValueError where a trick or a
-    recipe lacks what its page is made of.
+    root: of the measurements' files; the code is that which runs. Raises ValueError where a trick
+    or a recipe lacks what its page is made of.
     """
-    return {**trick_pages(TRICKS, RECIPES, Overheads.read(root)), PAGE: recipe_page()}
+    return {
+        **trick_pages(TRICKS, RECIPES, Overheads.read(root)),
+        PAGE: recipe_page(),
+        **reliability_page(root),
+    }
 
 
 def figure_path(name: str) -> Path:
@@ -121,6 +126,7 @@ def check(root: Path = ROOT) -> list[str]:
     problems += [f"{figure_path(name)} is missing or out of date" for name in _stale_figures(root)]
     problems += [f"{path} belongs to no trick" for path in _left_over(root)]
     problems += _too_large(root)
+    problems += failures(root)
     overheads = Overheads.read(root)
     if overheads.data is not None and (names := overheads.missing(list(TRICKS))):
         problems.append(f"{FILE} says nothing of {', '.join(names)}: {COMMAND}")

@@ -73,7 +73,8 @@ def lighting_views(trick: Any) -> Figure:
 
     def lit(coefficients: Any) -> Image:
         moved = image + pca_lighting(np.asarray(coefficients))
-        return np.clip(np.rint(moved), 0, 255).astype(np.uint8)
+        rounded: Image = np.clip(np.rint(moved), 0, 255).astype(np.uint8)
+        return rounded
 
     ends: list[tuple[Image, str] | None] = []
     for component in range(3):
