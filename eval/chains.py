@@ -13,10 +13,11 @@ from classification.identity import TEACHER_SEED, Identity, artifact_name, teach
 from classification.recipes.user_file import user_file
 from detection.protocol import detection_protocol
 from eval.identity import backbone_identity, record_key, spec_protocol, width_of
-from eval.jobs import Job, State, Task, python_module
+from eval.jobs import Job, Task, python_module
 from eval.layout import Layout
 from eval.records import Record, Records, TaskName
 from eval.specs import Spec, parse_spec
+from eval.state import state_of
 from segmentation.protocol import segmentation_protocol
 
 _UNKNOWN = dict.fromkeys(("pretraining", "detection", "segmentation"), "unknown")
@@ -27,6 +28,8 @@ class Chains:
     """The jobs of all chains, in an order in which each comes after what it needs.
 
     argument: what a job's `--benchmark` is given. digests: of the data sets, None where unknown.
+    tolerate: how many unusable images a job leaves out, as this process has.
+    auto_accumulate: whether a job computes in parts what memory does not hold.
     """
 
     benchmark: Benchmark
@@ -34,6 +37,8 @@ class Chains:
     layout: Layout
     records: Records
     digests: Mapping[str, str] | None
+    tolerate: int = 0
+    auto_accumulate: bool = False
 
     def __post_init__(self) -> None:
         self.jobs: dict[str, Job] = {}
@@ -96,7 +101,7 @@ class Chains:
             work=self.layout.work / f"weights-{name}",
             lineage=identity.lineage,
             benchmark=self.benchmark.name,
-            state="ok" if self.card(artifact) else "todo",
+            state=state_of("obtain", record=None, card=self.card(artifact)),
         )
 
     def pretraining(
@@ -112,12 +117,7 @@ class Chains:
         protocol = spec_protocol(spec, self.benchmark, self.data)
         key = record_key(identity, "classification", protocol, seed)
         work = self.layout.work / name
-        record = self.recorded(key)
-        state: State = "todo"
-        if record is not None and record.status == "diverged":
-            state = "diverged"
-        elif (card := self.card(artifact)) and (record is not None or card.metrics is not None):
-            state = "ok"  # a missing record is written again, from the card
+        state = state_of("classification", record=self.recorded(key), card=self.card(artifact))
         return Job(
             kind="classification",
             id=f"pretraining-{name}",
@@ -128,6 +128,8 @@ class Chains:
                 "classification",
                 backbone=spec.name,
                 benchmark=self.argument,
+                tolerate=self.tolerate or None,
+                auto_accumulate=self.auto_accumulate or None,
                 seed=seed,
                 artifact=artifact,
                 work_dir=work,
@@ -160,7 +162,6 @@ class Chains:
         # The key stands in the folder's name, so that no run resumes one of another protocol.
         job_id = f"{task}-{artifact_name(spec.name, identity)}-s{seed}-{key[:8]}"
         work = self.layout.work / job_id
-        record = self.recorded(key)
         job = Job(
             kind=task,
             id=job_id,
@@ -171,6 +172,8 @@ class Chains:
                 task,
                 artifact=artifact,
                 benchmark=self.argument,
+                tolerate=self.tolerate or None,
+                auto_accumulate=self.auto_accumulate or None,
                 seed=seed,
                 work_dir=work,
                 result=work / "result.json",
@@ -182,7 +185,7 @@ class Chains:
             lineage=identity.lineage,
             protocol=protocol,
             benchmark=self.benchmark.name,
-            state=_state(record),
+            state=state_of(task, record=self.recorded(key), card=None),
         )
         return self.jobs.setdefault(job.id, job)
 
@@ -207,9 +210,3 @@ class Chains:
                 f"would have {self.benchmark.backbone.width:g}: use a benchmark file with "
                 f"[backbone] width = {width:g}"
             )
-
-
-def _state(record: Record | None) -> State:
-    if record is None or record.status == "failed":
-        return "todo"
-    return record.status

@@ -1,4 +1,4 @@
-"""The command line: `trickle run|pretrain|list|show|report` and `python eval/run_transfer.py`.
+"""The command line: `trickle VERB`, and `python eval/run_transfer.py`.
 
 Nothing heavy is imported here: help, lists and wrong usage answer at once.
 """
@@ -6,11 +6,14 @@ Nothing heavy is imported here: help, lists and wrong usage answer at once.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from benchmarks.schema import load_benchmark
 from eval.jobs import TASKS
@@ -18,10 +21,11 @@ from eval.listing import make_listing, to_json, to_text, tricks_to_text
 from eval.process import Terminated, termination_as_interrupt
 from eval.show import show
 from eval.show import to_text as shown_to_text
+from eval.text import visible
 from eval.transfer import Question, Run, ask, dry_run, output_folder, report
 
 USAGE_ERROR = 2
-INTERRUPTED = "Interrupted. What is finished stays; the same command goes on from there."
+GOES_ON = "What is finished stays; the same command goes on from there."
 _SPEC_HELP = (
     "resnet50d_mixup, scratch:resnet50d, timm:<model>[@FILE], torchvision:<model>[@NAME], "
     "a path to an artifact, or a quoted wildcard like 'resnet50d_*'"
@@ -29,7 +33,8 @@ _SPEC_HELP = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`trickle`. Exit code 0: all done; 1: some job failed; 2: wrong usage; 130: Ctrl-C."""
+    """`trickle`. Exit code 0: all done; 1: some job failed; 2: wrong usage; 130, 143: Ctrl-C,
+    SIGTERM."""
     argv = sys.argv[1:] if argv is None else list(argv)
     arguments = make_parser().parse_args(argv)
     return _guarded(lambda: _dispatch(arguments, shlex.join(["trickle", *argv])))
@@ -90,6 +95,31 @@ def make_parser() -> argparse.ArgumentParser:
     tables.add_argument("--out", metavar="DIR", help="default: runs/<benchmark>, or runs/mini")
     tables.add_argument("--benchmark", metavar="NAME", help="where DIR holds several")
     tables.set_defaults(answer=_report)
+    validation = verbs.add_parser(
+        "validate",
+        help="read every file of a benchmark's data once",
+        description=_validate.__doc__,
+        allow_abbrev=False,
+    )
+    validation.add_argument("benchmark", metavar="NAME|FILE", help="mini, paper or a TOML file")
+    _add_data_flags(validation)
+    validation.add_argument(
+        "--workers", type=_positive, metavar="N", help="processes; default: one for each core"
+    )
+    validation.add_argument("--json", action="store_true", help="as JSON")
+    validation.set_defaults(answer=_validate)
+    doctor = verbs.add_parser(
+        "doctor",
+        help="versions, devices, data and folders, and what is wrong with them",
+        description=_doctor.__doc__,
+        allow_abbrev=False,
+    )
+    doctor.add_argument(
+        "--benchmark", metavar="NAME|FILE", help="whose data has to be there; default: mini"
+    )
+    doctor.add_argument("--out", metavar="DIR", help="look into the OUT of a run, too")
+    doctor.add_argument("--json", action="store_true", help="as JSON")
+    doctor.set_defaults(answer=_doctor)
     return parser
 
 
@@ -108,6 +138,12 @@ def _add_common_flags(parser: argparse.ArgumentParser) -> None:
     add("--seeds", nargs="+", type=_seed, default=[0], metavar="N", help="default: 0")
     add("--out", metavar="DIR", help="default: runs/<benchmark>")
     add("--dry-run", action="store_true", help="say which jobs there are, and do none")
+    add(
+        "--auto-accumulate",
+        action="store_true",
+        help="compute a batch that does not fit into memory in parts",
+    )
+    _add_data_flags(parser)
     _add_recipes_flag(parser)
 
 
@@ -121,6 +157,22 @@ def _add_transfer_flags(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(answer=_run)
 
 
+def _add_data_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--tolerate",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="leave out at most N unusable files of the data; default: 0, refuse",
+    )
+    add(
+        "--full",
+        action="store_true",
+        help="compare every byte of the data with what it was when it was last read in full",
+    )
+
+
 def _add_recipes_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipes", metavar="FILE.py", help="recipes and tricks of your own")
 
@@ -131,7 +183,25 @@ def _seed(text: str) -> int:
     return int(text)
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a number of files, 0 or more, not {text!r}")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a number, 1 or more, not {text!r}")
+    return int(text)
+
+
 def _dispatch(arguments: argparse.Namespace, command: str) -> int:
+    try:
+        command.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{command}: holds a name that is not UTF-8 and could not be recorded; rename it"
+        ) from None
     _load_recipes(arguments)
     answer: Callable[[argparse.Namespace, str], int] = arguments.answer
     return answer(arguments, command)
@@ -143,19 +213,24 @@ def _guarded(answer: Callable[[], int]) -> int:
         with termination_as_interrupt():
             return answer()
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _print_error(error)
         return USAGE_ERROR
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _print_error(error)
         return 1
     except KeyboardInterrupt as interrupt:
-        print(f"\n{INTERRUPTED}", file=sys.stderr)
+        with suppress(OSError):  # SIGHUP: the terminal is gone
+            print(f"\nInterrupted. {GOES_ON}", file=sys.stderr)
         return 128 + (
             interrupt.signal_number if isinstance(interrupt, Terminated) else signal.SIGINT
         )
+
+
+def _print_error(error: Exception) -> None:
+    print(f"error: {visible(str(error))}", file=sys.stderr)
 
 
 class UsageError(Exception):
@@ -164,7 +239,9 @@ class UsageError(Exception):
 
 def _run(arguments: argparse.Namespace, command: str) -> int:
     """Pretrains backbones, fine-tunes a detector and a segmentor on each and on its control from
-    random weights, and tabulates what comes of it. What is done already is not done again."""
+    random weights, and tabulates what comes of it. What is done already is not done again; several
+    runs may share one --out. Exit code 0: all done; 1: some job failed, or the run had to stop;
+    2: wrong usage; 130, 143: ended by Ctrl-C, SIGTERM."""
     if arguments.list:
         return _list(arguments, command)
     if arguments.json:
@@ -221,6 +298,46 @@ def _report(arguments: argparse.Namespace, command: str) -> int:
     return 0
 
 
+def _validate(arguments: argparse.Namespace, command: str) -> int:
+    """Reads every file of a benchmark's data once: decodes it, checks annotations, counts classes,
+    looks for test images among the training images, and keeps what every file was for later runs.
+    Exit code 0: the data can be used; 2: it cannot, and the last lines say which files."""
+    from eval.validate import to_report, validate_benchmark
+    from eval.validate import to_text as verdict_to_text
+
+    try:
+        verdict = validate_benchmark(
+            load_benchmark(arguments.benchmark),
+            tolerate=arguments.tolerate,
+            full=arguments.full,
+            workers=arguments.workers,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if arguments.json:
+        print(json.dumps(to_report(verdict), indent=2))
+    else:
+        print(verdict_to_text(verdict))
+    for line in verdict.refused:
+        print(line, file=sys.stderr)
+    return USAGE_ERROR if verdict.refused else 0
+
+
+def _doctor(arguments: argparse.Namespace, command: str) -> int:
+    """Looks at everything that a run depends on and changes nothing. Exit code 0: nothing is
+    wrong; 1: something is, and the last lines say what, and what to do."""
+    from eval.doctor import diagnose, healthy, to_report
+    from eval.doctor import to_text as diagnosis_to_text
+
+    out = None if arguments.out is None else Path(arguments.out).expanduser().absolute()
+    sections = diagnose(benchmark=arguments.benchmark, out=out)
+    if arguments.json:
+        print(json.dumps(to_report(sections), indent=2))
+    else:
+        print(diagnosis_to_text(sections))
+    return 0 if healthy(sections) else 1
+
+
 def _answer(
     arguments: argparse.Namespace,
     command: str,
@@ -239,8 +356,12 @@ def _answer(
     # A ValueError from here on is a defect of ours, and keeps its traceback.
     try:
         return run.execute()
-    finally:
-        run.close()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _print_error(error)
+        print(f"Stopped. {GOES_ON}", file=sys.stderr)
+        return 1
 
 
 def _question(
@@ -257,6 +378,9 @@ def _question(
         command=command,
         tasks=chosen,
         controls=controls,
+        tolerate=arguments.tolerate,
+        full=arguments.full,
+        auto_accumulate=arguments.auto_accumulate,
     )
     untrained = [spec.name for spec in question.specs if spec.kind != "trained"]
     if untrained and not controls:

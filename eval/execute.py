@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
 from backbones.card import ArtifactError, read_card
+from engine.locks import Lock, LockLost
 from eval.jobs import Job
 from eval.layout import Layout
 from eval.plan import Plan
-from eval.process import Stop, one_line, run_process
-from eval.recording import record_of_card, record_of_failure, record_of_result
-from eval.records import Record, Records, write_record
+from eval.process import INTERRUPTED_CODES, Stop, Stopped, one_line, run_process
+from eval.recording import card_of, record_of_card, record_of_failure, record_of_result
+from eval.records import Record, Records, find_final, write_record
+from eval.state import state_of
+from eval.tables import duration
 
 End = Literal["ok", "diverged", "failed"]
+NOT_BEGUN = "not begun"
+ELSEWHERE = "by another run"
+READY = "ready"
+_POLL_SECONDS = 0.5
+_SAME_SIGNAL_SECONDS = 1.0
 
 
 class Watcher(Protocol):
@@ -24,10 +34,13 @@ class Watcher(Protocol):
 
     def started(self, job: Job, number: int, total: int) -> None: ...
 
+    def waits(self, job: Job, number: int, total: int, *, holder: str) -> None:
+        """holder: whoever is at this job already."""
+
     def ended(
-        self, job: Job, number: int, total: int, *, end: End, summary: str, seconds: float | None
+        self, job: Job, number: int, total: int, *, end: End, summary: str, took: str
     ) -> None:
-        """seconds: None for a job that never began."""
+        """took: how long, or why no time."""
 
 
 @dataclass(kw_only=True)
@@ -45,14 +58,14 @@ class Outcome:
 class _Report:
     end: End
     summary: str
-    seconds: float | None = None
+    took: str = NOT_BEGUN
 
 
 class LocalExecutor:
-    """Runs a plan on this machine.
+    """Runs a plan on this machine; other runs may be at work in the same OUT.
 
-    command: what the user typed, for the records. lock: a descriptor that the jobs inherit.
-    slots: how many jobs run at once, the processor's cores shared among them.
+    command: what the user typed, for the records. slots: how many jobs run at once, the
+    processor's cores shared among them.
     """
 
     def __init__(
@@ -61,21 +74,21 @@ class LocalExecutor:
         watcher: Watcher,
         *,
         command: str,
-        lock: int | None = None,
         slots: int | None = None,
     ) -> None:
         self.layout = layout
         self.watcher = watcher
         self.command = command
-        self.lock = lock
         self.slots = default_slots() if slots is None else slots
         self.stop = Stop()
 
     def execute(self, plan: Plan) -> Outcome:
         """Runs what is to do, in the plan's order as far as `slots` allow; each cell gets a record.
 
-        A job whose predecessor failed or diverged is not begun, and ends as that one did. Raises
-        KeyboardInterrupt once the running processes are gone; what was finished before it stays.
+        A job whose predecessor failed or diverged is not begun, and ends as that one did. One that
+        another run is at is waited for, and done only if that run did not. Raises
+        KeyboardInterrupt, OSError where no record can be written, and LockLost, once the running
+        processes are gone; what was finished before it stays.
         """
         outcome = Outcome()
         reasons: dict[str, _Report] = {
@@ -85,6 +98,10 @@ class LocalExecutor:
         }
         waiting = [(job, number, len(plan.todo)) for number, job in enumerate(plan.todo, start=1)]
         running: dict[Future[_Report], tuple[Job, int, int]] = {}
+        locks = {
+            job.id: Lock(self.layout.locks / f"{job.id}.lock", inherited=True) for job in plan.todo
+        }
+        held_elsewhere: set[str] = set()
 
         def ended(position: tuple[Job, int, int], report: _Report, *, began: bool) -> None:
             job = position[0]
@@ -92,9 +109,7 @@ class LocalExecutor:
             if report.end != "ok":
                 reason = f"{_what(job)}: {report.summary}" if began else report.summary
                 reasons[job.id] = _Report(end=report.end, summary=reason)
-            self.watcher.ended(
-                *position, end=report.end, summary=report.summary, seconds=report.seconds
-            )
+            self.watcher.ended(*position, end=report.end, summary=report.summary, took=report.took)
 
         pool = ThreadPoolExecutor(max_workers=self.slots)
         try:
@@ -108,31 +123,64 @@ class LocalExecutor:
                         self.skip(job, blocker)
                         ended(position, blocker, began=False)
                         break  # which may block others
-                    if len(running) < self.slots and not unfinished.intersection(job.needs):
-                        waiting.remove(position)
-                        self.watcher.started(*position)
-                        running[pool.submit(self.run, job)] = position
+                    if len(running) >= self.slots or unfinished.intersection(job.needs):
+                        continue
+                    lock = locks[job.id]
+                    if not lock.acquire():
+                        if job.id not in held_elsewhere:
+                            held_elsewhere.add(job.id)
+                            self.watcher.waits(*position, holder=lock.holder)
+                        continue
+                    waiting.remove(position)
+                    # Since the plan was made another run may have done it.
+                    if (found := self.found(job)) is not None:
+                        lock.release()
+                        ended(position, found, began=True)
+                        break  # which others may have waited for
+                    self.watcher.started(*position)
+                    running[pool.submit(self.run, job, lock)] = position
                 else:
-                    done, _ = wait(running, return_when=FIRST_COMPLETED)
-                    for future in done:
+                    for future in _first_done(running, poll=bool(waiting)):
                         ended(running.pop(future), future.result(), began=True)
-        except BaseException:
-            self._end_running(pool)
+        except BaseException as reason:
+            self._end_running(pool, reason)
             raise
+        finally:
+            for lock in locks.values():
+                lock.release()
         pool.shutdown()
         return outcome
 
-    def _end_running(self, pool: ThreadPoolExecutor) -> None:
+    def _end_running(self, pool: ThreadPoolExecutor, reason: BaseException) -> None:
         """Ends the running processes; at once when asked a second time."""
-        self.stop.asked.set()
+        self.stop.ask(reason)
         try:
             pool.shutdown()
         except KeyboardInterrupt:
             self.stop.at_once.set()
             pool.shutdown()
 
-    def run(self, job: Job) -> _Report:
+    def found(self, job: Job) -> _Report | None:
+        """How a job ended that was done meanwhile; None for one that is still to do."""
+        record = None if job.key is None else find_final(self.layout.records, job.key)
+        state = state_of(job.kind, record=record, card=card_of(job))
+        if state == "todo":
+            return None
+        if record is None and job.key is not None:
+            record = record_of_card(job, command=self.command)
+            assert record is not None, "a card that makes a job done knows its accuracy"
+            write_record(self.layout.records, record)
+        summary = READY if record is None else summary_of(record)
+        return _Report(end=state, summary=summary, took=ELSEWHERE)
+
+    def run(self, job: Job, lock: Lock) -> _Report:
         """Runs one job's process and writes its record."""
+        try:
+            return self._run(job, lock)
+        finally:
+            lock.release()
+
+    def _run(self, job: Job, lock: Lock) -> _Report:
         if job.result is not None:
             job.work.mkdir(parents=True, exist_ok=True)
             job.result.unlink(missing_ok=True)  # of an earlier attempt
@@ -141,30 +189,35 @@ class LocalExecutor:
                 job.command,
                 log=self.layout.logs / f"{job.id}.log",
                 stop=self.stop,
-                lock=self.lock,
+                lock=lock,
                 threads=max(1, (os.cpu_count() or 1) // self.slots),
                 alone=self.slots == 1,
             )
+        except LockLost:
+            raise
         except OSError as error:
-            return self.fail(job, f"could not be started: {error}", None)
+            return self.fail(job, f"could not be started: {error}", NOT_BEGUN)
+        took = duration(ended.seconds)
+        if ended.returncode in INTERRUPTED_CODES and self.stop.asked.wait(_SAME_SIGNAL_SECONDS):
+            raise Stopped  # who ends a whole group of processes reaches the jobs before us
         if ended.returncode != 0:
-            return self.fail(job, ended.message, ended.seconds)
+            return self.fail(job, ended.message, took)
         try:
             if job.key is None:
                 read_card(job.artifact)
-                return _Report(end="ok", summary="ready", seconds=ended.seconds)
+                return _Report(end="ok", summary=READY, took=took)
             record = record_of_result(
                 job, command=self.command, message=ended.tail[-1] if ended.tail else None
             )
         except (ArtifactError, ValueError) as error:
-            return self.fail(job, str(error), ended.seconds)
+            return self.fail(job, str(error), took)
         record = write_record(self.layout.records, record)
         end: End = "diverged" if record.status == "diverged" else "ok"
-        return _Report(end=end, summary=summary_of(record), seconds=ended.seconds)
+        return _Report(end=end, summary=summary_of(record), took=took)
 
-    def fail(self, job: Job, message: str, seconds: float | None) -> _Report:
+    def fail(self, job: Job, message: str, took: str) -> _Report:
         self.write_failure(job, "failed", message)
-        return _Report(end="failed", summary=one_line(message), seconds=seconds)
+        return _Report(end="failed", summary=one_line(message), took=took)
 
     def skip(self, job: Job, blocker: _Report) -> None:
         self.write_failure(job, blocker.end, f"not begun: {blocker.summary}")
@@ -181,6 +234,14 @@ class LocalExecutor:
                 record = record_of_card(job, command=self.command)
                 if records.final(job.key) is None and record is not None:
                     write_record(self.layout.records, record)
+
+
+def _first_done(running: Collection[Future[_Report]], *, poll: bool) -> set[Future[_Report]]:
+    """Those that are done, once one is; with `poll` after half a second at the latest."""
+    if not running:
+        time.sleep(_POLL_SECONDS)
+        return set()
+    return wait(running, _POLL_SECONDS if poll else None, FIRST_COMPLETED).done
 
 
 def default_slots() -> int:

@@ -67,12 +67,14 @@ class Job:
 
 
 def python_module(kind: JobKind, **options: object) -> tuple[str, ...]:
-    """`python -P -m MODULE --option value ...`; options whose value is None are left out.
+    """`python -P -m MODULE --option value ...`; options whose value is None are left out,
+    and of those whose value is True the value.
 
     -P: what happens to lie in the user's working directory cannot stand in for our packages.
     """
     command = [sys.executable, "-P", "-m", MODULES[kind]]
     for name, value in options.items():
         if value is not None:
-            command += [f"--{name.replace('_', '-')}", str(value)]
+            flag = f"--{name.replace('_', '-')}"
+            command += [flag] if value is True else [flag, str(value)]
     return tuple(command)

@@ -1,11 +1,9 @@
-"""Where things lie under OUT, and that only one run at a time works there."""
+"""Where things lie under OUT."""
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import errno
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,27 +32,32 @@ class Layout:
         """What each job said on its standard error."""
         return self.root / "logs"
 
+    @property
+    def locks(self) -> Path:
+        """One for each job that is at work, whichever run it belongs to."""
+        return self.root / "locks"
 
-@contextmanager
-def locked(root: Path) -> Iterator[int]:
-    """Holds OUT for one run; yields the lock's descriptor, which the jobs inherit.
 
-    So OUT stays locked while a job of a killed run is still at work in it. Raises ValueError where
-    another run holds it.
-    """
-    root.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(root / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+_REFUSALS = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+}
+
+
+def make_writable(root: Path) -> None:
+    """Makes OUT where it is not there yet. Raises ValueError where nothing can be written there,
+    OSError for what is no matter of the choice of OUT, such as a full disk."""
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-            raise ValueError(
-                f"another run (started by process {holder}) is at work in {root}; "
-                "wait for it, end it, or give another --out"
-            ) from error
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield descriptor
-    finally:
-        os.close(descriptor)
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        raise ValueError(
+            f"--out {root}: nothing can be written there ({error.strerror}); give another --out"
+        ) from error

@@ -7,7 +7,8 @@ from typing import Any
 
 from eval.records import Record, TaskName, canonical
 from eval.summary import Table
-from eval.tables import escape_markdown, problem_lines
+from eval.tables import problem_lines
+from eval.text import escape_markdown, in_one_line
 
 _TITLES: dict[TaskName, str] = {
     "classification": "Pretraining",
@@ -62,7 +63,8 @@ def make_notes(table: Table, records: Sequence[Record]) -> list[str]:
         notes.append(f"Versions: {escape_markdown('; '.join(versions))}.")
     days = sorted({record.finished[:10] for record in used if record.finished})
     if days:
-        notes.append(f"Date: {' to '.join(dict.fromkeys((days[0], days[-1])))}.")
+        span = " to ".join(dict.fromkeys((days[0], days[-1])))
+        notes.append(f"Date: {escape_markdown(span)}.")
     commands = _unique(record.environment.get("command", "") for record in used)
     return notes + [f"Command: {_code(command)}" for command in commands]
 
@@ -83,7 +85,8 @@ def _describe(task: TaskName, protocols: Sequence[dict[str, Any]]) -> str:
     parts = [first[key] for key in _MODELS if key in first]
     parts += [first["metric"]] if "metric" in first else []
     parts += [f"width {first['width']}"] if "width" in first else []
-    budgets = [protocol.get("budget", {}) for protocol in protocols]
+    # Records of other programs may hold anything here.
+    budgets = [found for p in protocols if isinstance(found := p.get("budget"), dict)]
     for key, text in _BUDGET.items():
         values = _unique(_text(budget.get(key)) for budget in budgets)
         if len(values) == 1:
@@ -120,7 +123,7 @@ def _unique(texts: Iterable[str]) -> list[str]:
 
 def _code(text: str) -> str:
     """Inline code in markdown, whatever backticks are in it."""
-    text = " ".join(text.split())
+    text = in_one_line(text)
     fence = "`"
     while fence in text:
         fence += "`"

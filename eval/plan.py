@@ -62,13 +62,16 @@ def make_plan(
     benchmark_argument: str | None = None,
     digests: Mapping[str, str] | None = None,
     controls: bool = True,
+    tolerate: int = 0,
+    auto_accumulate: bool = False,
 ) -> Plan:
     """The jobs that answer how `specs`, each beside its control, do on `benchmark`.
 
     out: absolute. benchmark_argument: what a job's `--benchmark` is given, by default the name.
     digests: of the three data sets; None where they are not known yet, and then no job counts as
-    done. controls: whether rows of random weights are added. Raises ValueError for a task that
-    the benchmark has no budget for, an empty list, or an artifact of another width.
+    done. controls: whether rows of random weights are added. tolerate: what a job's `--tolerate`
+    is given; auto_accumulate: whether it gets that flag. Raises ValueError for a task that the
+    benchmark has no budget for, an empty list, or an artifact of another width.
     """
     tasks, seeds = tuple(dict.fromkeys(tasks)), tuple(dict.fromkeys(seeds))
     missing = [task for task in tasks if getattr(benchmark, task) is None]
@@ -86,6 +89,8 @@ def make_plan(
         layout=Layout(out),
         records=records,
         digests=digests,
+        tolerate=tolerate,
+        auto_accumulate=auto_accumulate,
     )
     cells: list[Cell] = []
     for seed in seeds:

@@ -13,18 +13,33 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import BinaryIO
+
+from engine.interruption import DRIVER_PIPE
+from engine.locks import Lock
+from eval.text import visible
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 _POLL_SECONDS = 0.1
 _TAIL_LINES = 60
-_GRACE_SECONDS = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0))
+_CHECK_SECONDS = 1.0
+_LEFT_BEHIND_SECONDS = 3.0
+_GRACE_SECONDS = 8.0
+INTERRUPTED_CODES = {
+    code
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for code in (-number, 128 + number)
+}
+"""How a process ends that was asked to, by its own handler (128 + the signal) or without one."""
+
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_DRAWING = re.compile(r"(\x1b\[[0-9;]*[Km]|[\r\t])")  # all that a progress bar needs
+_UNFINISHED = re.compile(r"\x1b(\[[0-9;]*)?\Z")
 _ERROR_STARTS = ("Traceback (most recent call last)", "error: ")
 
 
@@ -69,53 +84,65 @@ def run_process(
     *,
     log: Path,
     stop: Stop | None = None,
-    lock: int | None = None,
+    lock: Lock | None = None,
     threads: int | None = None,
     alone: bool = True,
 ) -> Ended:
     """Runs a command to its end. What it says on standard error is shown and goes to `log`; what
-    it says on standard output goes there only.
+    it says on standard output goes there only. A log that cannot be written stops nothing.
 
     alone: no other process writes to our terminal meanwhile, so it gets one and draws its
     progress there; else it writes plain lines. threads: of its arithmetic, unless OMP_NUM_THREADS
-    says otherwise. lock: a descriptor that it inherits. Once `stop` is asked, it and all its
-    children are ended, first by SIGINT so that they can tidy up, and Stopped is raised. Raises
-    OSError where the command cannot be started.
+    says otherwise. lock: one that it inherits; LockLost is raised, and the process ended, once it
+    is not ours any more. Once `stop` is asked, the process gets the signal that we got, and 8 s to
+    tidy up; then it and all its children are killed, and Stopped is raised.
+
+    The process also inherits a descriptor, named by TRICKLE_DRIVER_PIPE, that is at its end once
+    we are gone, however that came. Raises OSError where the command cannot be started.
     """
     stop = stop or Stop()
     started = time.monotonic()
-    reading, writing = _terminal() if alone and sys.stderr.isatty() else os.pipe()
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.unlink(missing_ok=True)
-    with open(log, "a", encoding="utf-8") as file:  # appends: the process writes to it too
-        tee = _Tee(reading, file)
+    with ExitStack() as ours, ExitStack() as unread, ExitStack() as theirs:
+        shown, errors = _terminal() if alone and sys.stderr.isatty() else os.pipe()
+        kept, output = os.pipe()
+        alive, keep_alive = os.pipe()  # the other way round: it waits for our end to be closed
+        for stack, descriptors in (
+            (ours, [keep_alive]),
+            (unread, [shown, kept]),
+            (theirs, [errors, output, alive]),
+        ):
+            for descriptor in descriptors:
+                stack.callback(os.close, descriptor)
+        inherited = [alive]
+        if lock is not None and lock.descriptor is not None:
+            inherited.append(lock.descriptor)
+        file = ours.enter_context(_opened(log))
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            env=_environment(threads) | {DRIVER_PIPE: str(alive)},
+            # A session of its own: Ctrl-C reaches us alone, and we end the whole group.
+            start_new_session=True,
+            pass_fds=inherited,
+        )
+        unread.pop_all()  # from here on closed by those that read them
+        tees = (_Tee(shown, file, shown=True), _Tee(kept, file, shown=False))
+        for tee in tees:
+            tee.start()
+        theirs.close()
         try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=writing,
-                env=_environment(threads),
-                # A session of its own: Ctrl-C reaches us alone, and we end the whole group.
-                start_new_session=True,
-                pass_fds=() if lock is None else (lock,),
-            )
-        except OSError:
-            os.close(reading)
-            raise
-        finally:
-            os.close(writing)
-        tee.start()
-        try:
-            returncode = _wait(process, stop)
+            returncode = _wait(process, stop, lock)
         except BaseException:
             _end(process, stop)
             raise
         finally:
             _signal_group(process, signal.SIGKILL)  # workers that it left behind
-            tee.join()
-            os.close(reading)
-    return Ended(returncode=returncode, seconds=time.monotonic() - started, tail=tuple(tee.tail))
+            for tee in tees:  # a process that left the group could keep the other end for ever
+                tee.join(_LEFT_BEHIND_SECONDS)
+    seconds = time.monotonic() - started
+    return Ended(returncode=returncode, seconds=seconds, tail=tuple(tees[0].tail))
 
 
 @contextmanager
@@ -148,6 +175,15 @@ class Stop:
     def __init__(self) -> None:
         self.asked = threading.Event()
         self.at_once = threading.Event()
+        self.signal_number: int = signal.SIGTERM
+
+    def ask(self, reason: BaseException) -> None:
+        """reason: what ends us; the processes get the signal that we got, or SIGTERM."""
+        if isinstance(reason, Terminated):
+            self.signal_number = reason.signal_number
+        elif isinstance(reason, KeyboardInterrupt):
+            self.signal_number = signal.SIGINT
+        self.asked.set()
 
 
 class Stopped(Exception):
@@ -155,27 +191,44 @@ class Stopped(Exception):
 
 
 class _Tee(threading.Thread):
-    """Copies a descriptor to our standard error and, a line at a time, to a file."""
+    """Copies a descriptor, a line at a time, to a file and, if it is to be shown, as it comes to
+    our standard error; closes it at its end. A message may hold names of anybody's files: what
+    they would tell a terminal is spelled out."""
 
-    def __init__(self, descriptor: int, file: TextIO) -> None:
+    def __init__(self, descriptor: int, file: BinaryIO, *, shown: bool) -> None:
         super().__init__(daemon=True)
         self.descriptor = descriptor
         self.file = file
+        self.shown = shown
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self.rest = ""
 
     def run(self) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        unshown = ""
         while chunk := self._read():
             text = decoder.decode(chunk)
-            with suppress(OSError, ValueError):  # our own standard error may be closed
-                sys.stderr.write(text)
-                sys.stderr.flush()
+            if self.shown:
+                unshown = self._show(unshown + text)
             *lines, self.rest = (self.rest + text).split("\n")
             for line in lines:
                 self._keep(line)
         if self.rest:
             self._keep(self.rest)
+        if unshown:
+            self._show(f"{unshown}\n")
+        os.close(self.descriptor)
+
+    @staticmethod
+    def _show(text: str) -> str:
+        """Gives what cannot be shown before more has come."""
+        cut = found.start() if (found := _UNFINISHED.search(text)) else len(text)
+        parts = _DRAWING.split(text[:cut])
+        parts[::2] = [visible(part) for part in parts[::2]]
+        with suppress(OSError, ValueError):  # our own standard error may be closed
+            sys.stderr.write("".join(parts))
+            sys.stderr.flush()
+        return text[cut:]
 
     def _read(self) -> bytes:
         try:
@@ -185,12 +238,25 @@ class _Tee(threading.Thread):
 
     def _keep(self, line: str) -> None:
         # Of a line that was drawn over and over again, as it stood last.
-        line = _ANSI.sub("", line.rstrip("\r").rpartition("\r")[2]).rstrip()
+        line = visible(_ANSI.sub("", line.rstrip("\r").rpartition("\r")[2]).rstrip().expandtabs())
         if line:
             self.tail.append(line)
-            with suppress(OSError):  # a full disk must not stop the reading
-                self.file.write(line + "\n")
-                self.file.flush()
+            with suppress(OSError, ValueError):  # a full disk must not stop the reading
+                self.file.write(f"{line}\n".encode(errors="replace"))
+
+
+@contextmanager
+def _opened(log: Path) -> Iterator[BinaryIO]:
+    """The log, new and unbuffered, or nowhere."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.unlink(missing_ok=True)
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    except OSError as error:
+        print(f"goes on without the log {log}: {error.strerror}", file=sys.stderr, flush=True)
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        yield file
 
 
 def _terminal() -> tuple[int, int]:
@@ -210,22 +276,27 @@ def _environment(threads: int | None) -> dict[str, str]:
     return environment
 
 
-def _wait(process: subprocess.Popen[bytes], stop: Stop) -> int:
+def _wait(process: subprocess.Popen[bytes], stop: Stop, lock: Lock | None) -> int:
+    next_check = time.monotonic() + _CHECK_SECONDS
     while True:
         with suppress(subprocess.TimeoutExpired):
             return process.wait(_POLL_SECONDS)
         if stop.asked.is_set():
             raise Stopped
+        if lock is not None and time.monotonic() >= next_check:
+            lock.check()
+            next_check = time.monotonic() + _CHECK_SECONDS
 
 
 def _end(process: subprocess.Popen[bytes], stop: Stop) -> None:
-    for number, seconds in _GRACE_SECONDS:
-        _signal_group(process, number)
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and not stop.at_once.is_set():
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_POLL_SECONDS)
-                return
+    # Not to the whole group: a process that is to finish its step needs its workers for that.
+    with suppress(ProcessLookupError):
+        process.send_signal(stop.signal_number)
+    deadline = time.monotonic() + _GRACE_SECONDS
+    while time.monotonic() < deadline and not stop.at_once.is_set():
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_POLL_SECONDS)
+            return
     _signal_group(process, signal.SIGKILL)
     process.wait()
 

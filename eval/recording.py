@@ -23,7 +23,7 @@ def record_of_result(job: Job, *, command: str, message: str | None = None) -> R
     except FileNotFoundError:
         raise ValueError(f"the process ended well and wrote no result to {job.result}") from None
     beyond_plan = _check_protocol(job, result.protocol)
-    card = _card(job)
+    card = card_of(job)
     if job.kind == "classification" and result.status == "ok" and card is None:
         raise ValueError(f"the process ended well and left no artifact at {job.artifact}")
     return _record(
@@ -42,7 +42,7 @@ def record_of_result(job: Job, *, command: str, message: str | None = None) -> R
 def record_of_card(job: Job, *, command: str) -> Record | None:
     """The record of a pretraining whose artifact is there and whose record is not; None if the
     artifact's card does not know its accuracy."""
-    card = _card(job)
+    card = card_of(job)
     if card is None or card.metrics is None:
         return None
     n = card.metrics["n"]
@@ -90,7 +90,8 @@ def _origin(command: str) -> dict[str, str]:
     return {"command": command, "finished": finished}
 
 
-def _card(job: Job) -> Card | None:
+def card_of(job: Job) -> Card | None:
+    """Of the artifact that a job makes or reads; None where there is none, or no whole one."""
     try:
         return read_card(job.artifact)
     except ArtifactError:
@@ -124,4 +125,5 @@ def _check_protocol(job: Job, ran: dict[str, Any]) -> dict[str, str]:
 
 
 def _plain(protocol: dict[str, Any]) -> dict[str, Any]:
-    return json.loads(canonical(protocol))
+    plain: dict[str, Any] = json.loads(canonical(protocol))
+    return plain

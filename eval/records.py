@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from backbones.atomic import write_text_atomic
+from backbones.checksum import read_checked_json, write_checked_json
 from classification.identity import safe_name
+from engine.locks import exclusive
 from engine.results import Metric, Value
 
 Status = Literal["ok", "diverged", "failed"]
 TaskName = Literal["classification", "detection", "segmentation"]
 
 _LARGEST_RECORD_BYTES = 16 * 2**20
+_LARGEST_NUMBER = 1e18  # far beyond any FLOP or byte count; sums over seeds stay finite
 
 
 class Record(BaseModel):
@@ -48,12 +51,12 @@ class Record(BaseModel):
     task: TaskName
     benchmark: str = Field(min_length=1)
     protocol: dict[str, Any]
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**31)
     status: Status
     message: str | None = None
     metrics: dict[str, Metric] = {}
     per_class: dict[str, dict[str, Value]] = {}
-    cost: dict[str, float] = {}
+    cost: dict[str, Annotated[float, Field(ge=0, le=_LARGEST_NUMBER)]] = {}
     weights_sha256: str | None = None
     environment: dict[str, str] = {}
     notes: tuple[str, ...] = ()
@@ -64,6 +67,10 @@ class Record(BaseModel):
             raise ValueError("a record with status ok has metrics")
         if self.status == "failed" and not self.message:
             raise ValueError("a failed record says why in message")
+        for name, metric in self.metrics.items():
+            if metric.value is not None and abs(metric.value) > _LARGEST_NUMBER:
+                raise ValueError(f"metric {name!r} is {metric.value:g}: too large to be one")
+        canonical(self.protocol)  # which is compared, and could hold NaN
         return self
 
     @property
@@ -109,7 +116,7 @@ def read_record(path: Path) -> Record:
     if (size := path.stat().st_size) > _LARGEST_RECORD_BYTES:
         raise ValueError(f"{size} bytes are too many for a record")
     try:
-        record = Record.model_validate_json(path.read_bytes())
+        record = Record.model_validate(read_checked_json(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -143,18 +150,33 @@ def write_record(folder: Path, record: Record) -> Record:
 
     A result that is already there stays as it is: records do not change. A failed one is replaced.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.glob(f"*{record.key}.json"):
-        try:
-            present = read_record(path)
-        except (ValueError, OSError):
-            continue
-        if present.is_final:
-            return present
-        if path.name != record.file_name:
-            path.unlink()
-    write_text_atomic(folder / record.file_name, record.model_dump_json(indent=2) + "\n")
+    # Another run could write between our look and our writing.
+    with exclusive(folder / ".writing.lock"):
+        for path in _files_of(folder, record.key):
+            try:
+                present = read_record(path)
+            except (ValueError, OSError):
+                continue
+            if present.is_final:
+                return present
+            if path.name != record.file_name:
+                path.unlink()
+        write_checked_json(folder / record.file_name, record.model_dump(mode="json"))
     return record
+
+
+def find_final(folder: Path, key: str) -> Record | None:
+    """The result under this key, as it is on the disk now; None where there is none."""
+    found = []
+    for path in _files_of(folder, key):
+        with suppress(ValueError, OSError):
+            found.append(read_record(path))
+    results = [record for record in found if record.is_final and record.key == key]
+    return _preferred(results) if results else None
+
+
+def _files_of(folder: Path, key: str) -> list[Path]:
+    return [path for path in folder.glob(f"*{key}.json") if not path.name.startswith(".")]
 
 
 def canonical(value: Any) -> str:

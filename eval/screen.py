@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from eval.execute import End
+from eval.execute import NOT_BEGUN, End
 from eval.jobs import Job
 from eval.layout import Layout
 from eval.plan import Plan
 from eval.process import one_line
 from eval.records import BadRecord
 from eval.summary import Table
-from eval.tables import cells, duration, problem_lines, to_markdown
+from eval.tables import cells, problem_lines, to_markdown
+from eval.text import in_one_line, visible
 
 _LABEL_WIDTH = 46
 
@@ -29,7 +30,7 @@ class Screen:
 
     def say(self, text: str = "") -> None:
         # Flushed: the jobs write to the same terminal.
-        print(text, file=self.stream, flush=True)
+        print(visible(text), file=self.stream, flush=True)
 
     def header(self, plan: Plan) -> None:
         tasks = " and ".join(plan.tasks) or "pretraining"
@@ -47,19 +48,21 @@ class Screen:
 
     def bad_records(self, bad: Sequence[BadRecord]) -> None:
         for record in bad:
-            reason = one_line(record.reason)
-            print(f"left out, not a record: {record.path}: {reason}", file=sys.stderr, flush=True)
+            said = f"left out, not a record: {record.path}: {one_line(record.reason)}"
+            print(visible(said), file=sys.stderr, flush=True)
 
     def started(self, job: Job, number: int, total: int) -> None:
         self.say(f"[{number}/{total}] {job.label} …")
 
+    def waits(self, job: Job, number: int, total: int, *, holder: str) -> None:
+        self.say(f"[{number}/{total}] {job.label} waits for another run ({holder})")
+
     def ended(
-        self, job: Job, number: int, total: int, *, end: End, summary: str, seconds: float | None
+        self, job: Job, number: int, total: int, *, end: End, summary: str, took: str
     ) -> None:
-        time = "not begun" if seconds is None else duration(seconds)
         said = summary if end == "ok" else f"{end.upper()}: {summary}"
-        self.say(f"[{number}/{total}] {job.label:<{_LABEL_WIDTH}}  {said} ({time})")
-        if end == "failed" and seconds is not None:
+        self.say(f"[{number}/{total}] {job.label:<{_LABEL_WIDTH}}  {said} ({took})")
+        if end == "failed" and took != NOT_BEGUN:
             self.say(f"    all that it said: {shown_path(self.logs / f'{job.id}.log')}")
 
     def table(self, table: Table) -> None:
@@ -87,11 +90,14 @@ class Screen:
         from rich.text import Text
 
         header, rows = cells(table)
-        view = RichTable(title=f"Transfer on {table.benchmark}", title_justify="left")
-        for index, title in enumerate(header):
-            view.add_column(Text(title), justify="right" if index else "left", overflow="fold")
+        title = Text(in_one_line(f"Transfer on {table.benchmark}"))
+        view = RichTable(title=title, title_justify="left")
+        for index, column in enumerate(header):
+            view.add_column(
+                Text(in_one_line(column)), justify="right" if index else "left", overflow="fold"
+            )
         for line in rows:
-            view.add_row(*(Text(cell) for cell in line))
+            view.add_row(*(Text(in_one_line(cell)) for cell in line))
         Console(file=self.stream).print(view)
 
 

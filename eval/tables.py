@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-import re
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from backbones.atomic import write_json_atomic, write_text_atomic
+from backbones.atomic import write_text_atomic
 from eval.intervals import Interval
 from eval.process import one_line
 from eval.summary import TASK_OF_METRIC, Row, Score, Table
+from eval.text import escape_markdown, in_one_line, no_formula
 
 MISSING = "–"
 _TITLES = {"top1": "top-1"}
-_FORMULA_STARTS = ("=", "+", "-", "@")
+_LONGEST_MESSAGE = 500
 
 
 def write_tables(out: Path, table: Table, notes: Sequence[str]) -> tuple[Path, ...]:
@@ -25,7 +26,8 @@ def write_tables(out: Path, table: Table, notes: Sequence[str]) -> tuple[Path, .
     paths = tuple(out / f"table.{ending}" for ending in ("md", "csv", "json"))
     write_text_atomic(paths[0], to_markdown(table, notes))
     write_text_atomic(paths[1], to_csv(table))
-    write_json_atomic(paths[2], to_json(table))
+    # ASCII: what would turn a terminal's writing around stands there as \u202e.
+    write_text_atomic(paths[2], json.dumps(to_json(table), indent=2, allow_nan=False) + "\n")
     return paths
 
 
@@ -65,17 +67,17 @@ def to_csv(table: Table) -> str:
     costs = ("parameters", "gmacs", "seconds", "peak_memory_mb")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    columns = [f"{metric}{part}" for metric in metrics for part in parts]
+    columns = [no_formula(f"{metric}{part}") for metric in metrics for part in parts]
     writer.writerow(["backbone", "control", "tricks", *columns, *costs, "problems"])
     for row in table.rows:
         numbers = [value for metric in metrics for value in _score_csv(row.metrics[metric])]
         names = (row.name.backbone, row.name.control or "", " ".join(row.name.tricks))
         writer.writerow(
             [
-                *map(_no_formula, names),
+                *map(no_formula, names),
                 *numbers,
                 *(_whole(row.cost[name]) for name in costs),
-                _no_formula("; ".join(problem_lines(row))),
+                no_formula("; ".join(problem_lines(row))),
             ]
         )
     return text.getvalue()
@@ -84,8 +86,9 @@ def to_csv(table: Table) -> str:
 def to_markdown(table: Table, notes: Sequence[str]) -> str:
     """The table with its notes below it, for a README."""
     header, rows = cells(table)
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    text = "\n".join(f"| {' | '.join(map(escape_markdown, line))} |" for line in lines)
+    shown = [[escape_markdown(cell) for cell in line] for line in (header, *rows)]
+    lines = [shown[0], ["---", *["---:"] * (len(header) - 1)], *shown[1:]]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     below = "\n".join(f"- {note}" for note in notes)
     return f"# Transfer on {escape_markdown(table.benchmark)}\n\n{text}\n\n{below}\n"
 
@@ -120,9 +123,14 @@ def cells(table: Table) -> tuple[list[str], list[list[str]]]:
 def problem_lines(row: Row) -> list[str]:
     """`detection, seed 1: failed: out of memory` for each cell without a number."""
     return [
-        f"{problem.task}, seed {problem.seed}: {problem.status}: {one_line(problem.message)}"
+        f"{problem.task}, seed {problem.seed}: {problem.status}: {_clipped(problem.message)}"
         for problem in row.problems
     ]
+
+
+def _clipped(message: str) -> str:
+    text = in_one_line(one_line(message))
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]} …"
 
 
 def duration(seconds: float) -> str:
@@ -132,12 +140,6 @@ def duration(seconds: float) -> str:
         hours, minute = divmod(round(seconds / 60), 60)
         return f"{hours}h{minute:02d}m"
     return f"{minutes}m{second:02d}s" if minutes else f"{second}s"
-
-
-def escape_markdown(text: str) -> str:
-    """Text that stands in a cell as it is: no new column, line, link, emphasis or HTML."""
-    text = " ".join(text.split())
-    return re.sub(r"([\\|`*<\[])", r"\\\1", text)
 
 
 def _score_cell(row: Row, metric: str, seeds: int) -> str:
@@ -201,9 +203,3 @@ def _score_csv(score: Score | None) -> list[float | None]:
 def _whole(value: float | None) -> float | None:
     """1500000.0 parameters are 1500000."""
     return int(value) if value is not None and value == int(value) else value
-
-
-def _no_formula(text: str) -> str:
-    """One line of text; one that a spreadsheet would read as a formula gets an apostrophe."""
-    text = " ".join(text.split())
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from backbones.atomic import write_text_atomic
 from benchmarks.schema import PACKAGED, Benchmark, load_benchmark
 from classification.identity import safe_name
 from eval.execute import LocalExecutor
 from eval.jobs import TASKS, Task
-from eval.layout import Layout, locked
+from eval.layout import Layout, make_writable
 from eval.notes import make_notes
 from eval.plan import Plan, make_plan
 from eval.records import Records, read_records
@@ -28,6 +28,9 @@ class Question:
     """What the user asks. out: absolute. command: as typed, for the records.
 
     controls: whether each backbone stands beside its own architecture from random weights.
+    tolerate: how many unusable images may be left out. full: whether every byte of the data is
+    compared with what it was. auto_accumulate: whether a batch that does not fit into memory is
+    computed in parts.
     """
 
     specs: tuple[Spec, ...]
@@ -38,6 +41,9 @@ class Question:
     out: Path
     command: str
     controls: bool = True
+    tolerate: int = 0
+    full: bool = False
+    auto_accumulate: bool = False
 
     def plan(self, records: Records, digests: Mapping[str, str] | None) -> Plan:
         return make_plan(
@@ -50,6 +56,8 @@ class Question:
             benchmark_argument=self.benchmark_argument,
             digests=digests,
             controls=self.controls,
+            tolerate=self.tolerate,
+            auto_accumulate=self.auto_accumulate,
         )
 
 
@@ -62,6 +70,9 @@ def ask(
     command: str,
     tasks: list[Task] | None = None,
     controls: bool = True,
+    tolerate: int = 0,
+    full: bool = False,
+    auto_accumulate: bool = False,
 ) -> Question:
     """A question out of what the command line says.
 
@@ -84,6 +95,9 @@ def ask(
         out=output_folder(out, loaded.name),
         command=command,
         controls=controls,
+        tolerate=tolerate,
+        full=full,
+        auto_accumulate=auto_accumulate,
     )
     question.plan(Records(by_key={}), None)  # what is wrong with the plan shows before any data
     check_specs(question.specs, loaded, question.tasks)
@@ -104,8 +118,10 @@ def dry_run(question: Question) -> None:
 
     screen = Screen(question.out)
 
-    prepared = find_ready(question.benchmark)
+    prepared = find_ready(question.benchmark, tolerate=question.tolerate)
     records = read_records(Layout(question.out).records)
+    if prepared is not None:
+        question = replace(question, benchmark=prepared.benchmark)
     plan = question.plan(records, None if prepared is None else prepared.digests)
     screen.header(plan)
     screen.jobs(plan)
@@ -115,39 +131,44 @@ def dry_run(question: Question) -> None:
 
 
 class Run:
-    """A question whose data is there and whose OUT is ours until `close`.
+    """A question whose data is there and whose OUT can be written.
 
-    Raises ValueError for data that is missing or broken, and where another run is at work in OUT.
+    Raises ValueError for data that is missing or broken, or an OUT that cannot be written.
     """
 
     def __init__(self, question: Question) -> None:
         from benchmarks.prepare import ensure_ready
 
-        self.question = question
         self.screen = Screen(question.out)
         self.layout = Layout(question.out)
-        self.resources = ExitStack()
-        prepared = ensure_ready(question.benchmark)
-        self.lock = self.resources.enter_context(locked(question.out))
-        try:
-            self.records = read_records(self.layout.records)
-            self.plan = question.plan(self.records, prepared.digests)
-        except BaseException:
-            self.close()
-            raise
+        make_writable(question.out)  # before anything that takes time
+        prepared = ensure_ready(question.benchmark, tolerate=question.tolerate, full=question.full)
+        self.question = question = replace(question, benchmark=prepared.benchmark)
+        self._list_left_out()
+        self.records = read_records(self.layout.records)
+        self.plan = question.plan(self.records, prepared.digests)
 
-    def close(self) -> None:
-        self.resources.close()
+    def _list_left_out(self) -> None:
+        """OUT/left_out.txt names the images that are left out, where there are any."""
+        benchmark = self.question.benchmark
+        budgets = [getattr(benchmark, stage) for stage in benchmark.stages]
+        names = [f"{budget.root / image}\n" for budget in budgets for image in budget.left_out]
+        if names:
+            write_text_atomic(self.question.out / "left_out.txt", "".join(names))
 
     def execute(self) -> int:
-        """Runs what is to do, shows and writes the table; 0, or 1 where some job failed."""
+        """Runs what is to do, shows and writes the table; 0, or 1 where some job failed.
+
+        Raises OSError where OUT cannot be written, or is gone.
+        """
         screen, plan = self.screen, self.plan
         screen.header(plan)
         screen.bad_records(self.records.bad)
-        executor = LocalExecutor(self.layout, screen, command=self.question.command, lock=self.lock)
+        executor = LocalExecutor(self.layout, screen, command=self.question.command)
         executor.recover(plan, self.records)
         outcome = executor.execute(plan)
-        records = plan.select(read_records(self.layout.records))
+        found = read_records(self.layout.records)
+        records = plan.select(found)
         rows = [_row_name(spec, controls=self.question.controls) for spec in plan.rows]
         table = make_table(
             records, benchmark=plan.benchmark, rows=rows, seeds=plan.seeds, tasks=plan.tasks
@@ -155,6 +176,12 @@ class Run:
         paths = write_tables(self.question.out, table, make_notes(table, records))
         screen.table(table)
         screen.places(paths)
+        gone = sum(cell.key not in found.by_key for cell in plan.cells)
+        if gone:  # every cell had one, if only to say why it failed
+            raise FileNotFoundError(
+                f"{gone} of {len(plan.cells)} records are not in {self.layout.records} any more: "
+                "were they deleted meanwhile?"
+            )
         return 1 if outcome.failed else 0
 
 

@@ -69,7 +69,7 @@ def stages(
     for kind in jobs.MODULES:
         monkeypatch.setitem(jobs.MODULES, kind, "fake_stage")
 
-    def ready(benchmark: Benchmark) -> SimpleNamespace:
+    def ready(benchmark: Benchmark, **_: object) -> SimpleNamespace:
         return SimpleNamespace(benchmark=benchmark, digests=DIGESTS)
 
     prepare = SimpleNamespace(ensure_ready=ready, find_ready=ready)

@@ -1,17 +1,43 @@
 """Stands in for all four programs that a plan calls; imports nothing of ours, so that it is fast.
 
-FAKE_CALLS names a file that gets one line for each call. FAKE_CRASH, FAKE_DIVERGE, FAKE_HANG,
-FAKE_SILENT hold words; a call whose line has one of them does that.
+FAKE_CALLS names a file that gets one line for each call; beside it `spans.txt` gets the job and
+the time when it begins and when it ends. FAKE_CRASH, FAKE_DIVERGE, FAKE_HANG, FAKE_SILENT hold
+words; a call whose line has one of them does that. FAKE_SECONDS: how long every call takes.
+FAKE_STUBBORN: how many seconds it goes on when its driver is gone. FAKE_FILL holds words as the
+others do: the disk under the artifact is full when the call ends.
 """
 
 import json
 import os
+import signal
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 
+def end_with_the_driver() -> None:
+    """What every stage does: its driver holds the other end of a pipe."""
+    descriptor = int(os.environ["TRICKLE_DRIVER_PIPE"])
+
+    def wait() -> None:
+        os.read(descriptor, 1)
+        time.sleep(float(os.environ.get("FAKE_STUBBORN", 0)))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def span(job: str, what: str) -> None:
+    line = f"{job} {what} {time.monotonic()} {os.getpid()}\n"
+    with open(Path(os.environ["FAKE_CALLS"]).with_name("spans.txt"), "a") as spans:
+        spans.write(line)
+
+
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    end_with_the_driver()
     flags = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=True))
     artifact, result = Path(flags["--artifact"]), flags.get("--result")
     job = Path(result).parent.name if result else f"weights-{artifact.name}"
@@ -19,13 +45,21 @@ def main() -> int:
         job = f"pretraining-{job}"
     with open(os.environ["FAKE_CALLS"], "a") as calls:
         calls.write(" ".join([job, *sys.argv[1:]]) + "\n")
+    span(job, "begins")
+    try:
+        return work(job, flags, artifact, result)
+    finally:
+        span(job, "ends")
 
+
+def work(job: str, flags: dict[str, str], artifact: Path, result: str | None) -> int:
     def told(name: str) -> bool:
         return any(word in job for word in os.environ.get(name, "").split())
 
     if told("FAKE_HANG"):
         Path(os.environ["FAKE_CALLS"]).with_suffix(".pid").write_text(str(os.getpid()))
         time.sleep(60)
+    time.sleep(float(os.environ.get("FAKE_SECONDS", 0)))
     if told("FAKE_CRASH"):
         print("step 3 of 9", file=sys.stderr)
         raise RuntimeError(f"the disk fell out of {job}")
@@ -38,6 +72,10 @@ def main() -> int:
         write_artifact(artifact, flags, trained)
     if result is not None:
         write_result(Path(result), job, artifact, seed, status)
+    if told("FAKE_FILL"):
+        with suppress(OSError), open(artifact.parents[1] / "filler", "wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(4096))
     return 0
 
 

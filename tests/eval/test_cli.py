@@ -35,6 +35,7 @@ def flags(parser: argparse.ArgumentParser) -> set[str]:
 
 def test_the_flags_are_frozen() -> None:
     """Users' scripts depend on them: a change here is a change of the contract."""
+    of_all = {"--tolerate", "--full", "--auto-accumulate"}
     assert flags(make_transfer_parser()) == {
         "-h",
         "--help",
@@ -48,10 +49,11 @@ def test_the_flags_are_frozen() -> None:
         "--list",
         "--json",
         "--recipes",
+        *of_all,
     }
     (verbs,) = [a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction)]
     parsers: dict[str, argparse.ArgumentParser] = dict(verbs.choices)
-    assert set(parsers) == {"run", "pretrain", "list", "show", "report"}
+    assert set(parsers) == {"run", "pretrain", "list", "show", "report", "validate", "doctor"}
     assert flags(parsers["run"]) == flags(make_transfer_parser())
     assert flags(parsers["pretrain"]) == {
         "-h",
@@ -62,10 +64,14 @@ def test_the_flags_are_frozen() -> None:
         "--out",
         "--dry-run",
         "--recipes",
+        *of_all,
     }
     assert flags(parsers["list"]) == {"-h", "--help", "--json", "--tricks", "--recipes"}
     assert flags(parsers["show"]) == {"-h", "--help", "--json", "--benchmark", "--recipes"}
     assert flags(parsers["report"]) == {"-h", "--help", "--out", "--benchmark"}
+    assert flags(parsers["doctor"]) == {"-h", "--help", "--json", "--out", "--benchmark"}
+    own = {"--json", "--workers", "--tolerate", "--full"}
+    assert flags(parsers["validate"]) == {"-h", "--help", *own}
 
 
 def script(*arguments: str, cwd: Path) -> tuple[subprocess.CompletedProcess[str], float]:
@@ -176,7 +182,7 @@ def test_a_dry_run_writes_nothing(stages: Stages) -> None:
 def test_a_dry_run_before_the_data_is_there_says_so(
     stages: Stages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["benchmarks.prepare"], "find_ready", lambda benchmark: None)
+    monkeypatch.setattr(sys.modules["benchmarks.prepare"], "find_ready", lambda *_, **__: None)
     code, out, _ = stages.run("--backbone", "resnet50d_mixup", "--dry-run")
     assert code == 0
     assert "data set will be rendered first" in out
@@ -186,7 +192,7 @@ def test_a_dry_run_before_the_data_is_there_says_so(
 def test_missing_data_gives_2_before_any_training(
     stages: Stages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(benchmark: object) -> Any:
+    def missing(benchmark: object, **_: object) -> Any:
         raise ValueError("no folder /data/imagenet; it should hold train/ and val/")
 
     monkeypatch.setattr(sys.modules["benchmarks.prepare"], "ensure_ready", missing)

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 import pytest
 
 from eval.execute import default_slots
-from eval.layout import locked
 from eval.records import Record, read_records
 
 ASK = ("--backbone", "resnet50d_mixup", "--out", "out")
@@ -173,32 +172,6 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(
     assert any(call.startswith("segmentation-resnet50d_mixup") for call in again)
     assert len(again) == len(cells(stages)) - len(finished)  # nothing that was finished
     assert len(cells(stages)) == 5
-
-
-def test_two_runs_cannot_share_an_out(stages: Stages) -> None:
-    with locked(stages.folder / "out"):
-        code, _, err = stages.run(*ASK)
-    assert code == 2
-    assert f"process {os.getpid()}" in err
-    assert stages.run(*ASK)[0] == 0
-
-
-def test_an_orphan_of_a_killed_run_still_holds_the_out(stages: Stages) -> None:
-    process = stages.start(*ASK, FAKE_HANG="pretraining")
-    pid_file = stages.folder / "calls.pid"
-    wait_for(pid_file)
-    process.kill()
-    process.wait(timeout=20)
-    orphan = int(pid_file.read_text())
-    try:
-        assert stages.run(*ASK)[0] == 2
-    finally:
-        os.kill(orphan, signal.SIGKILL)
-        process.communicate(timeout=20)
-    deadline = time.monotonic() + 10
-    while (code := stages.run(*ASK)[0]) == 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert code == 0
 
 
 def test_a_bad_record_is_named_and_its_job_done_again(stages: Stages) -> None:

@@ -81,6 +81,27 @@ def test_a_progress_line_is_kept_as_it_stood_last(tmp_path: Path) -> None:
     assert ended.tail == (" 3/3", "end")
 
 
+@pytest.mark.reliability(
+    12, "What a job says reaches the terminal without escape sequences but those of progress bars."
+)
+def test_what_a_job_says_does_not_command_the_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code = (
+        "import os, time\n"
+        "os.write(2, b'\\r\\x1b[K 1/3\\x1b'); time.sleep(0.3)\n"  # in the middle of a sequence
+        "os.write(2, b'[K\\r\\x1b[32mgreen\\x1b[0m\\n')\n"
+        "os.write(2, 'bad name \\x1b]0;title\\x07 \\x1b[2J \\u202e \\x9b1m.jpg\\n\\x1b'.encode())"
+    )
+    ended = run_process(python(code), log=tmp_path / "log")
+    harmless = "bad name \\x1b]0;title\\x07 \\x1b[2J \\u202e \\x9b1m.jpg\n\\x1b"
+    shown = capfd.readouterr().err
+    assert shown == f"\r\x1b[K 1/3\x1b[K\r\x1b[32mgreen\x1b[0m\n{harmless}\n"
+    assert ended.tail[0] == "green"
+    assert ended.tail[2] == "\\x1b"
+    assert "\x1b" not in (tmp_path / "log").read_text()
+
+
 def test_bytes_that_are_no_text_do_no_harm(tmp_path: Path) -> None:
     code = "import os; os.write(2, b'a\\xff\\xfeb\\n' + b'x' * 500_000)"
     ended = run_process(python(code), log=tmp_path / "log")

@@ -39,6 +39,40 @@ def test_the_file_has_the_fields_of_the_contract(tmp_path: Path, make_record: Ma
     assert set(content["metrics"]["mAP"]) == {"value", "unit", "n", "higher_is_better"}
 
 
+@pytest.mark.reliability(
+    4, "A byte of a record that changes is refused by its checksum, and the file is named."
+)
+def test_a_flipped_byte_is_refused(
+    tmp_path: Path, make_record: Make, measured: Callable[[str], None]
+) -> None:
+    record = make_record(
+        tricks=("mixup", "größe"),
+        per_class={"mAP": {"melon": 40.25, "leaf": None}},
+        cost={"seconds": 70.5, "tiny": 1e-9},
+        notes=("as measured",),
+    )
+    write_record(tmp_path, record)
+    (path,) = tmp_path.glob("*.json")
+    data = path.read_bytes()
+    refused = equal = 0
+    for place in range(len(data)):
+        for bit in {1 << place % 8, 0x20}:
+            damaged = bytearray(data)
+            damaged[place] ^= bit
+            path.write_bytes(damaged)
+            read = read_records(tmp_path)
+            if read.bad:
+                assert [entry.path for entry in read.bad] == [path]
+                refused += 1
+            else:  # 1E-09 for 1e-09, or another kind of space
+                assert read.by_key == {record.key: record}
+                equal += 1
+    assert equal < 0.02 * refused
+    measured(f"{refused} flips refused, {equal} that change nothing accepted")
+    path.write_bytes(data.replace(b'"checksum"', b'"Checksum"'))
+    assert len(read_records(tmp_path).bad) == 1
+
+
 def test_a_result_never_changes_and_a_failure_is_tried_again(
     tmp_path: Path, make_record: Make
 ) -> None:
