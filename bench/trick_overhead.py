@@ -324,7 +324,8 @@ def _kept(file: Path | None) -> dict[str, Any]:
             f"{file} was measured on {earlier['machine']['cpu']}: measure all tricks anew, without "
             "--tricks"
         )
-    return earlier["raw"]["tricks"]
+    tricks: dict[str, Any] = earlier["raw"]["tricks"]
+    return tricks
 
 
 def _write(file: Path, entries: dict[str, Any], noise: dict[str, Any]) -> None:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from benchmarks.dataset_files import DatasetFiles, require_folder
+from benchmarks.dataset_files import (
+    DatasetFiles,
+    Finding,
+    Sample,
+    StageData,
+    require_folder,
+    require_plain_names,
+)
 from benchmarks.errors import DataError
 from benchmarks.image_files import check_image
 
@@ -19,18 +26,10 @@ IGNORED = 255
 """An index that counts as other too, beside 0."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class AnnotatedImage:
-    """An image and its index PNG, as paths relative to the root."""
+def list_split(root: Path, split: str) -> tuple[Sample, ...]:
+    """The pairs of `training` or `validation`, sorted by name; one of the two may be missing.
 
-    image: str
-    annotation: str
-
-
-def list_split(root: Path, split: str) -> tuple[AnnotatedImage, ...]:
-    """The pairs of `training` or `validation`, sorted by name.
-
-    Raises DataError: a missing or empty folder; an image without annotation, or the reverse.
+    Raises DataError: a missing or empty folder.
     """
     require_folder(root, f"a data set in the ADE20K layout: {LAYOUT}")
     for part in ("images", "annotations"):
@@ -39,63 +38,60 @@ def list_split(root: Path, split: str) -> tuple[AnnotatedImage, ...]:
     annotations = _stems(root / "annotations" / split, ".png")
     if not images:
         raise DataError(f"{root / 'images' / split} holds no images; expected {LAYOUT}")
-    for stem in sorted(images - annotations):
-        missing = root / "annotations" / split / f"{stem}.png"
-        raise DataError(f"no annotation {missing} for {root / 'images' / split / stem}.jpg")
-    for stem in sorted(annotations - images):
-        missing = root / "images" / split / f"{stem}.jpg"
-        raise DataError(f"no image {missing} for {root / 'annotations' / split / stem}.png")
     return tuple(
-        AnnotatedImage(
-            image=f"images/{split}/{stem}.jpg", annotation=f"annotations/{split}/{stem}.png"
+        Sample(
+            split=split,
+            image=f"images/{split}/{stem}.jpg",
+            annotation=f"annotations/{split}/{stem}.png",
         )
-        for stem in sorted(images)
+        for stem in sorted(images | annotations)
     )
 
 
-def list_files(root: Path) -> DatasetFiles:
-    """The images and annotations of both splits."""
-    pairs = [pair for split in SPLITS for pair in list_split(root, split)]
-    return DatasetFiles(
-        root=root,
-        images=tuple(pair.image for pair in pairs),
-        annotations=tuple(pair.annotation for pair in pairs),
+def stage_data(root: Path, classes: tuple[str, ...]) -> StageData:
+    """The images and annotations of both splits. Raises DataError as `list_split` does."""
+    samples = tuple(sample for split in SPLITS for sample in list_split(root, split))
+    return StageData(
+        files=DatasetFiles(root=root, samples=samples),
+        unit="pixels",
+        test="validation",
+        classes=classes,
+        inspect=partial(_inspect, root, classes),
+        conclude=partial(_conclude, root),
+        question=[len(classes)],
     )
 
 
-def check_files(root: Path, classes: int) -> tuple[str, ...]:
-    """Check that images and annotations are whole, fit each other, and hold 0..`classes` or 255.
+def _inspect(root: Path, classes: tuple[str, ...], sample: Sample) -> Finding:
+    """Image and annotation are whole and fit each other, which holds 0..K or 255.
 
-    Decodes every annotation. Raises DataError naming the file. No warnings.
+    Decodes the annotation. Raises DataError naming the file.
     """
-    for split in SPLITS:
-        for pair in list_split(root, split):
-            image, annotation = root / pair.image, root / pair.annotation
-            size, annotated = check_image(image), check_image(annotation)
-            if size != annotated:
-                raise DataError(
-                    f"{annotation} has {annotated[0]}x{annotated[1]} pixels, its image {image} "
-                    f"{size[0]}x{size[1]}; an annotation has one pixel per pixel"
-                )
-            _check_indices(annotation, classes)
-    return ()
+    assert sample.annotation is not None, "every image has an annotation"
+    image, annotation = root / sample.image, root / sample.annotation
+    if not image.exists():
+        raise DataError(f"no image {image} for {annotation}")
+    if not annotation.exists():
+        raise DataError(f"no annotation {annotation} for {image}")
+    size, annotated = check_image(image).shown, check_image(annotation).shown
+    if size != annotated:
+        raise DataError(
+            f"{annotation} has {annotated[0]}x{annotated[1]} pixels, its image {image} "
+            f"{size[0]}x{size[1]}; an annotation has one pixel per pixel"
+        )
+    import numpy as np
+
+    from benchmarks.pixels import read_indices
+
+    pixels = np.bincount(read_indices(annotation).ravel(), minlength=IGNORED + 1).tolist()
+    require_known_indices(annotation, pixels, len(classes))
+    counts = {name: pixels[index] for index, name in enumerate(classes, 1) if pixels[index]}
+    return Finding(counts=counts)
 
 
-def _check_indices(annotation: Path, classes: int) -> None:
-    # Pillow keeps the indices of a palette PNG; OpenCV would turn them into colours.
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(annotation) as image:
-            if image.mode not in ("L", "P"):
-                raise DataError(
-                    f"{annotation} has mode {image.mode}; an annotation is a PNG of one 8-bit "
-                    "index per pixel (greyscale or palette)"
-                )
-            counts = image.histogram()
-    except (OSError, SyntaxError, UnidentifiedImageError) as error:
-        raise DataError(f"{annotation} cannot be decoded: {error}") from error
-    unknown = [i for i, n in enumerate(counts[:IGNORED]) if n and i > classes]
+def require_known_indices(annotation: Path, pixels: list[int], classes: int) -> None:
+    """DataError unless only 0..`classes` and 255 occur; pixels: how often, by index."""
+    unknown = [i for i, n in enumerate(pixels[:IGNORED]) if n and i > classes]
     if unknown:
         raise DataError(
             f"{annotation} holds index {unknown[0]}, the benchmark names {classes} classes "
@@ -103,9 +99,15 @@ def _check_indices(annotation: Path, classes: int) -> None:
         )
 
 
+def _conclude(root: Path, found: list[tuple[Sample, Finding]]) -> tuple[str, ...]:
+    """DataError for a split without a single pixel of a class. No warnings."""
+    for split in SPLITS:
+        if not any(finding.counts for sample, finding in found if sample.split == split):
+            raise DataError(f"the annotations of {root / 'annotations' / split} hold no class")
+    return ()
+
+
 def _stems(folder: Path, suffix: str) -> set[str]:
-    return {
-        name.removesuffix(suffix)
-        for name in os.listdir(folder)
-        if name.endswith(suffix) and not name.startswith(".")
-    }
+    names = [n for n in os.listdir(folder) if n.endswith(suffix) and not n.startswith(".")]
+    require_plain_names(names, folder)
+    return {name.removesuffix(suffix) for name in names}

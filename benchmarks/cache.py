@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +24,13 @@ def cache_folder() -> Path:
 
 
 def read_cached(kind: str, key: str) -> dict[str, Any] | None:
-    """What `write_cached` kept, or None; a file that cannot be read counts as not there."""
+    """What `write_cached` kept, or None; a file that is not as it was written counts as none."""
     try:
         found = json.loads(_entry(kind, key).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value: dict[str, Any] = found["value"]
+        return value if found["sha256"] == _checksum(value) else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
 
 
 def write_cached(kind: str, key: str, value: dict[str, Any]) -> None:
@@ -40,18 +38,14 @@ def write_cached(kind: str, key: str, value: dict[str, Any]) -> None:
     entry = _entry(kind, key)
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        write_json_atomic(entry, value)
+        write_json_atomic(entry, {"sha256": _checksum(value), "value": value})
     except OSError:
         return
 
 
-@contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock file; waits while another process holds it, and ends with the process."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _checksum(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _entry(kind: str, key: str) -> Path:

@@ -17,8 +17,8 @@ import numpy as np
 
 from backbones.atomic import write_bytes_atomic
 from benchmarks.ade20k_layout import list_split
-from benchmarks.errors import DataError
 from benchmarks.imagenet_layout import read_index
+from benchmarks.pixels import read_bgr, read_indices
 from benchmarks.prepare import ensure_ready
 from benchmarks.schema import Benchmark, DetectionBudget, SegmentationBudget, load_benchmark
 from benchmarks.voc_layout import read_annotation, read_image_set
@@ -72,7 +72,7 @@ def _draw_classes(root: Path) -> Sheet:
         _write(row, name, GAP, side // 2, BLACK)
         for column, path in enumerate(_spread(paths, count)):
             left = LABEL_WIDTH + column * (side + GAP)
-            row[:side, left : left + side] = _square(_read(path), side)
+            row[:side, left : left + side] = _square(read_bgr(path), side)
         rows.append(row)
     return np.concatenate(rows)
 
@@ -83,7 +83,7 @@ def _draw_detection(budget: DetectionBudget) -> Sheet:
     cells = []
     for image_id in ids:
         annotated = read_annotation(budget.root, split.partition("/")[0], image_id, budget.classes)
-        cell, scale = _fit(_read(budget.root / annotated.image))
+        cell, scale = _fit(read_bgr(budget.root / annotated.image))
         for item in annotated.objects:
             # 1-based corners inside the box, drawn on the pixels that they name.
             left, top = round((item.x1 - 1) * scale), round((item.y1 - 1) * scale)
@@ -97,13 +97,11 @@ def _draw_detection(budget: DetectionBudget) -> Sheet:
 
 def _draw_segmentation(budget: SegmentationBudget) -> Sheet:
     """Pairs of image and mask; a class's name on its largest region."""
-    from PIL import Image
-
     cells = []
     for pair in _spread(list_split(budget.root, "training"), SCENES):
-        image, _ = _fit(_read(budget.root / pair.image))
-        with Image.open(budget.root / pair.annotation) as file:
-            indices = np.asarray(file)
+        image, _ = _fit(read_bgr(budget.root / pair.image))
+        assert pair.annotation is not None, "the data is checked"
+        indices = read_indices(budget.root / pair.annotation)
         mask = (0.35 * image).astype(np.uint8)
         shown = cv2.resize(indices, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
         present = [k for k in np.unique(shown) if 0 < k <= len(budget.classes)]
@@ -149,14 +147,8 @@ def _square(image: Sheet, side: int) -> Sheet:
     edge = min(image.shape[:2])
     top, left = (image.shape[0] - edge) // 2, (image.shape[1] - edge) // 2
     crop = image[top : top + edge, left : left + edge]
-    return cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
-
-
-def _read(path: Path) -> Sheet:
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError(f"{path} cannot be decoded as an image")
-    return image
+    scaled: Sheet = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
+    return scaled
 
 
 def _spread(items: Sequence[Item], count: int) -> list[Item]:

@@ -6,17 +6,20 @@ import hashlib
 
 from backbones.atomic import sha256_file
 from benchmarks.dataset_files import DatasetFiles
+from benchmarks.errors import DataError
 
 
 def dataset_digest(files: DatasetFiles) -> str:
     """sha256 over the sorted relative paths, sizes, and the content of the annotations.
 
     Independent of where the data lies and of modification times. Images count by their path and
-    size: hashing their content would read the whole data set at each change.
+    size: hashing their content would read the whole data set at each change. Raises DataError for
+    a file that is missing.
     """
-    annotations = frozenset(files.annotations)
     summary = hashlib.sha256()
-    for name, stat in files.stats():
-        content = sha256_file(files.root / name) if name in annotations else "-"
-        summary.update(f"{name}\t{stat.st_size}\t{content}\n".encode())
+    for name, found in files.stats():
+        if found is None:
+            raise DataError(f"{files.root / name} is listed in the data and not there")
+        content = sha256_file(files.root / name) if name in files.annotations else "-"
+        summary.update(f"{name}\t{found.st_size}\t{content}\n".encode())
     return summary.hexdigest()

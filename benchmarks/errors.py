@@ -9,3 +9,7 @@ class BenchmarkError(ValueError):
 
 class DataError(ValueError):
     """Data that is missing, damaged or not in its layout: the file or the folder, by name."""
+
+    def __init__(self, message: str) -> None:
+        # torch's loader raises again what its worker raised, with a whole traceback as the text.
+        super().__init__(message.rpartition(f"{__name__}.DataError: ")[2].rstrip())

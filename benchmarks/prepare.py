@@ -3,47 +3,79 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.cache import CACHE_VARIABLE, cache_folder, exclusive
+from benchmarks.cache import CACHE_VARIABLE, cache_folder
 from benchmarks.errors import DataError
 from benchmarks.schema import Benchmark
 from benchmarks.seal import check_seal
-from benchmarks.validation import validate_stage
+from benchmarks.validation import ValidatedData, validate
+from engine.locks import exclusive
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedBenchmark:
-    """benchmark: with absolute roots; digests: of the data, by stage ("pretraining", ...)."""
+    """benchmark: with absolute roots and what is left out; digests: of the data that is left, by
+    stage ("pretraining", ...). tolerate: how many unusable images could be left out."""
 
     benchmark: Benchmark
     digests: dict[str, str]
+    tolerate: int = 0
+
+    def notes(self, stage: str) -> tuple[str, ...]:
+        """What a reader of the numbers of `stage` should know of its data."""
+        left_out = len(getattr(self.benchmark, stage).left_out)
+        if not left_out:
+            return ()
+        files = f"{left_out} unusable {'file was' if left_out == 1 else 'files were'}"
+        return (f"{files} left out (--tolerate {self.tolerate})",)
 
 
-def ensure_ready(benchmark: Benchmark, *, warn: bool = True) -> PreparedBenchmark:
+def ensure_ready(
+    benchmark: Benchmark, *, warn: bool = True, tolerate: int = 0, full: bool = False
+) -> PreparedBenchmark:
     """Render the benchmark's world, if it has one that is not in the cache; check all its data.
 
     Rendering happens once: another process that asks for the same world waits for it. Warnings
     about the data go to stderr, unless the caller is a job of a run that has told them already
-    (warn=False).
+    (warn=False). tolerate: how many unusable images are left out, see `validate`. full: compare
+    every byte with what it was when it was rendered, or first read in full.
 
     Raises DataError: data that is missing or damaged, or a cache that cannot be written.
     """
+    ready = place(benchmark, full=full)
+    if full:
+        from benchmarks.full_validation import require_unchanged
+
+        require_unchanged(ready, tolerate=tolerate)
+    return _validated(ready, warn=warn, tolerate=tolerate)
+
+
+def find_ready(benchmark: Benchmark, *, tolerate: int = 0) -> PreparedBenchmark | None:
+    """As `ensure_ready`, but None where the world would have to be rendered first."""
+    if benchmark.world is not None and not world_folder(benchmark).is_dir():
+        return None
+    return ensure_ready(benchmark, tolerate=tolerate)
+
+
+def place(benchmark: Benchmark, *, full: bool = False) -> Benchmark:
+    """The benchmark with absolute roots, its world rendered and its seal whole.
+
+    full: compare every byte of the world. Raises DataError as `ensure_ready` does.
+    """
     if benchmark.world is None:
-        return _validated(benchmark, warn=warn)
+        return benchmark
     folder = world_folder(benchmark)
     if not folder.is_dir():
         _render_once(benchmark, folder)
-    return _in_world(benchmark, folder, warn=warn)
-
-
-def find_ready(benchmark: Benchmark) -> PreparedBenchmark | None:
-    """As `ensure_ready`, but None where the world would have to be rendered first."""
-    if benchmark.world is None:
-        return _validated(benchmark, warn=True)
-    folder = world_folder(benchmark)
-    return _in_world(benchmark, folder, warn=True) if folder.is_dir() else None
+    check_seal(folder, full=full)
+    placed = {}
+    for stage in benchmark.stages:
+        budget = getattr(benchmark, stage)
+        placed[stage] = budget.model_copy(update={"root": folder / budget.root})
+    return benchmark.model_copy(update=placed)
 
 
 def world_folder(benchmark: Benchmark) -> Path:
@@ -70,20 +102,25 @@ def _render_once(benchmark: Benchmark, folder: Path) -> None:
         ) from error
 
 
-def _in_world(benchmark: Benchmark, folder: Path, *, warn: bool) -> PreparedBenchmark:
-    check_seal(folder)
-    placed = {}
-    for stage in benchmark.stages:
-        budget = getattr(benchmark, stage)
-        placed[stage] = budget.model_copy(update={"root": folder / budget.root})
-    return _validated(benchmark.model_copy(update=placed), warn=warn)
-
-
-def _validated(benchmark: Benchmark, *, warn: bool) -> PreparedBenchmark:
-    digests = {}
-    for stage in benchmark.stages:
-        data = validate_stage(benchmark, stage)
-        digests[stage] = data.digest
-        for warning in data.warnings if warn else ():
+def _validated(benchmark: Benchmark, *, warn: bool, tolerate: int) -> PreparedBenchmark:
+    found = validate(benchmark, tolerate=tolerate)
+    budgets = {}
+    for stage, data in found.items():
+        budgets[stage] = getattr(benchmark, stage).leaving_out(data.left_out)
+        warnings = [f"left out, {problem}" for problem in data.left_out.values()]
+        for warning in [*data.warnings, *warnings] if warn else ():
             print(f"{benchmark.name}, {stage}: {warning}", file=sys.stderr)
-    return PreparedBenchmark(benchmark=benchmark, digests=digests)
+    if warn and benchmark.world is None:
+        print(f"{benchmark.name}: {_how_far_read(found.values())}", file=sys.stderr)
+    return PreparedBenchmark(
+        benchmark=benchmark.model_copy(update=budgets),
+        digests={stage: data.digest for stage, data in found.items()},
+        tolerate=tolerate,
+    )
+
+
+def _how_far_read(found: Iterable[ValidatedData]) -> str:
+    days = [data.read_on for data in found]
+    if None in days:
+        return "the headers of all files are checked; `trickle validate` reads the files in full"
+    return f"every file was read in full on {min(day for day in days if day)}"

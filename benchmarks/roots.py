@@ -15,7 +15,7 @@ def resolve_root(text: str, folder: Path | None) -> Path:
     With `folder=None` a relative path is returned as it is. As in a shell, the default of `:-` is
     taken where the variable is unset or empty.
 
-    Raises ValueError for an unset variable without a default.
+    Raises ValueError for an unset variable without a default, or what is no path.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -30,7 +30,13 @@ def resolve_root(text: str, folder: Path | None) -> Path:
             )
         return found
 
-    path = Path(_VARIABLE.sub(value, text)).expanduser()
+    expanded = _VARIABLE.sub(value, text)
+    if "\0" in expanded:
+        raise ValueError(f"{text!r} is no path: it holds a NUL character")
+    try:
+        path = Path(expanded).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{text!r} names a user without a home folder") from error
     if path.is_absolute() or folder is None:
         return path
     return folder / path

@@ -5,20 +5,32 @@ Nothing here imports numpy or torch, so that `--help`, `--list` and a wrong file
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    PrivateAttr,
+    model_validator,
+)
 from pydantic import ValidationError as PydanticValidationError
 
 from backbones.catalog import UnknownNameError, nearest
-from benchmarks.errors import BenchmarkError
+from benchmarks.dataset_files import read_data
+from benchmarks.errors import BenchmarkError, DataError
 from benchmarks.roots import resolve_root
 from benchmarks.world_spec import WorldSpec
 
 PACKAGED = ("mini", "paper")
 STAGES = ("pretraining", "detection", "segmentation")
+MOST_TOML_BYTES = 2**20
 
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
@@ -32,6 +44,31 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class _DataTable(_Table):
+    """A table that names data."""
+
+    root: Path
+    _left_out: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Images (paths below `root`) that are unusable and tolerated, once the data is checked."""
+        return self._left_out
+
+    def leaving_out(self, images: Iterable[str]) -> Self:
+        """The same budget for the data without these images."""
+        copy = self.model_copy()
+        copy._left_out = tuple(sorted(images))
+        return copy
+
+    def left_out_facts(self) -> dict[str, dict[str, str | int]]:
+        """For a protocol: how many images are left out and sha256 of their names; else nothing."""
+        if not self.left_out:
+            return {}
+        digest = hashlib.sha256("\n".join(self.left_out).encode()).hexdigest()
+        return {"left_out": {"files": len(self.left_out), "digest": digest}}
+
+
 class BackboneBudget(_Table):
     """`[backbone]`: how large the networks of this benchmark are."""
 
@@ -39,14 +76,13 @@ class BackboneBudget(_Table):
     """Multiplies every channel count of our own architectures; timm models are as they are."""
 
 
-class PretrainingBudget(_Table):
+class PretrainingBudget(_DataTable):
     """`[pretraining]`: ImageNet layout, `train/<class>/*.JPEG` and `val/<class>/*.JPEG`.
 
     The recipe holds epochs, batch size and learning rate for ImageNet; the three scales fit them
     to another amount of data (1.0 leaves the recipe as published).
     """
 
-    root: Path
     image_size: PositiveInt = 224
     resize_size: PositiveInt = 256
     """Shorter side before the central crop of `image_size` at evaluation, in pixels."""
@@ -65,10 +101,9 @@ class PretrainingBudget(_Table):
         return self
 
 
-class DetectionBudget(_Table):
+class DetectionBudget(_DataTable):
     """`[detection]`: Pascal VOC layout, `<year>/{Annotations,ImageSets/Main,JPEGImages}`."""
 
-    root: Path
     train: Splits
     """Splits to train on, each `<year>/<image set>`, e.g. "VOC2007/trainval"."""
     test: str
@@ -113,13 +148,12 @@ class DetectionBudget(_Table):
         return self
 
 
-class SegmentationBudget(_Table):
+class SegmentationBudget(_DataTable):
     """`[segmentation]`: ADE20K layout, `{images,annotations}/{training,validation}`.
 
     Annotations are index PNGs: 0 = other (ignored), 1..K = `classes` in their order.
     """
 
-    root: Path
     classes: ClassNames
     image_size: Size
     """(width, height): the largest size that an image is scaled to, keeping its ratio."""
@@ -182,12 +216,17 @@ def load_benchmark(name_or_path: str | Path) -> Benchmark:
         UnknownNameError: no packaged benchmark and no file has this name.
         BenchmarkError: the file is not TOML or does not follow the schema; says which key.
     """
+    return _read(benchmark_file(name_or_path))
+
+
+def benchmark_file(name_or_path: str | Path) -> Path:
+    """The TOML file that `load_benchmark` reads; raises UnknownNameError."""
     text = str(name_or_path)
     if text in PACKAGED:
-        return _read(Path(__file__).with_name(f"{text}.toml"))
+        return Path(__file__).with_name(f"{text}.toml")
     path = Path(text).expanduser()
     if path.is_file():
-        return _read(path)
+        return path
     if path.suffix == ".toml" or len(path.parts) > 1:
         raise UnknownNameError(
             f"no benchmark file at {path.absolute()}; give an existing TOML file, or one of "
@@ -201,8 +240,10 @@ def load_benchmark(name_or_path: str | Path) -> Benchmark:
 
 def _read(path: Path) -> Benchmark:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = tomllib.loads(read_data(path, most_bytes=MOST_TOML_BYTES).decode("utf-8"))
+    except DataError as error:
+        raise BenchmarkError(str(error)) from error
+    except (ValueError, RecursionError) as error:  # TOML, UTF-8, numbers or nesting without end
         raise BenchmarkError(f"{path} is not a TOML file: {error}") from error
     table.setdefault("name", path.stem)
     try:

@@ -1,78 +1,196 @@
-"""The data of one stage, checked: cheaply at every start, thoroughly when a file has changed."""
+"""The data of every stage, checked: cheaply at each start, thoroughly when a file has changed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 from benchmarks import ade20k_layout, imagenet_layout, voc_layout
 from benchmarks.cache import read_cached, write_cached
-from benchmarks.dataset_files import DatasetFiles
+from benchmarks.dataset_files import Finding, Sample, StageData
 from benchmarks.digest import dataset_digest
 from benchmarks.errors import DataError
 from benchmarks.schema import Benchmark
 
-CHECKS_VERSION = 1
+CHECKS_VERSION = 2
 """Counts up when a check changes, so that data checked by the old one is checked again."""
+
+SHOWN_FILES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValidatedData:
-    """digest: see `dataset_digest`; warnings: what was tolerated, one sentence each."""
+    """digest: of what is left, see `dataset_digest`; warnings: one sentence each.
+
+    left_out: what is wrong with each unusable image or its annotation, by the image's path.
+    read_on: the day on which every file was read in full (`trickle validate`), if that was done.
+    """
 
     digest: str
     warnings: tuple[str, ...]
+    left_out: Mapping[str, str]
+    read_on: str | None
 
 
-def validate_stage(benchmark: Benchmark, stage: str) -> ValidatedData:
-    """Check the data of `stage` and give its digest.
+def validate(benchmark: Benchmark, *, tolerate: int = 0) -> dict[str, ValidatedData]:
+    """Check the data of every stage of `benchmark`; by stage.
 
-    Always: every folder and every listed file exists. When a file's size or modification time has
+    Always: every folder and every list is there. When a file's size or modification time has
     changed since the last start: images are whole (end markers, without decoding them), boxes lie
     inside their images, classes are the benchmark's, masks fit their images.
 
-    Raises DataError saying which folder was looked for, or which file is wrong.
+    tolerate: how many unusable images may be left out, in all stages together. Raises DataError
+    saying which folder was looked for, or which files cannot be used.
     """
-    try:
-        files, check, question = _layout(benchmark, stage)
-        key = json.dumps([CHECKS_VERSION, stage, str(files.root), question])
-        fingerprint = files.fingerprint()
-        known = read_cached("checks", key)
-        if known is None or known.get("fingerprint") != fingerprint:
-            warnings = check()
-            known = {
-                "fingerprint": fingerprint,
-                "digest": dataset_digest(files),
-                "warnings": list(warnings),
-            }
-            write_cached("checks", key, known)
-    except DataError as error:
-        raise DataError(f"{stage} data of benchmark {benchmark.name}: {error}") from error
-    return ValidatedData(digest=known["digest"], warnings=tuple(known["warnings"]))
+    found = {stage: _validate_stage(benchmark, stage, tolerate) for stage in benchmark.stages}
+    refuse_more_than(
+        tolerate, benchmark.name, {stage: data.left_out for stage, data in found.items()}
+    )
+    return found
 
 
-def _layout(
-    benchmark: Benchmark, stage: str
-) -> tuple[DatasetFiles, Callable[[], tuple[str, ...]], list[object]]:
-    """The stage's files, their thorough check, and what else its outcome depends on."""
+def stage_data(benchmark: Benchmark, stage: str) -> StageData:
+    """What the stage's layout lists. Raises DataError for a missing folder or list."""
     if stage == "pretraining":
-        files = imagenet_layout.list_files(benchmark.pretraining.root)
-        return files, partial(imagenet_layout.check_files, files), []
+        return imagenet_layout.stage_data(benchmark.pretraining.root)
     if stage == "detection" and benchmark.detection is not None:
         voc = benchmark.detection
-        splits = (*voc.train, voc.test)
-        return (
-            voc_layout.list_files(voc.root, splits),
-            partial(voc_layout.check_files, voc.root, splits, voc.classes),
-            [splits, voc.classes],
-        )
+        return voc_layout.stage_data(voc.root, (*voc.train, voc.test), voc.classes)
     if stage == "segmentation" and benchmark.segmentation is not None:
         ade = benchmark.segmentation
-        return (
-            ade20k_layout.list_files(ade.root),
-            partial(ade20k_layout.check_files, ade.root, len(ade.classes)),
-            [len(ade.classes)],
-        )
+        return ade20k_layout.stage_data(ade.root, ade.classes)
     raise ValueError(f"benchmark {benchmark.name} has no stage {stage!r}")
+
+
+def inspect_all(data: StageData) -> tuple[dict[str, Finding], dict[str, str]]:
+    """Check every sample without decoding its image: findings and problems, by image."""
+    findings: dict[str, Finding] = {}
+    problems: dict[str, str] = {}
+    for sample in {sample.image: sample for sample in data.files.samples}.values():
+        try:
+            findings[sample.image] = data.inspect(sample)
+        except DataError as error:
+            problems[sample.image] = str(error)
+    return findings, problems
+
+
+def conclude(
+    data: StageData, findings: Mapping[str, Finding], problems: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Warnings about what is usable.
+
+    Raises DataError where too little is: no image or object of a split, or none of a class where
+    files are left out.
+    """
+    found: list[tuple[Sample, Finding]] = [
+        (sample, findings[sample.image])
+        for sample in data.files.samples
+        if sample.image in findings and sample.image not in problems
+    ]
+    try:
+        warnings = data.conclude(found)
+        present = {name for _, finding in found for name in finding.counts}
+        if problems and (lost := [name for name in data.classes if name not in present]):
+            raise DataError(f"no usable image of {', '.join(lost)} is left in {data.files.root}")
+    except DataError as error:
+        # Where there is nothing else wrong, that is the news; else the files are.
+        if not problems:
+            raise
+        raise DataError(f"{error}\n{listed(problems)}") from error
+    return warnings
+
+
+def refuse_more_than(
+    tolerate: int, benchmark: str, problems: Mapping[str, Mapping[str, str]]
+) -> None:
+    """DataError naming the files unless there are at most `tolerate`; problems: by stage."""
+    total = sum(len(files) for files in problems.values())
+    if total <= tolerate:
+        return
+    stages = [stage for stage, files in problems.items() if files]
+    every = {image: text for files in problems.values() for image, text in files.items()}
+    what = f"{' and '.join(stages)} data of benchmark {benchmark}: "
+    if total > 1:
+        allowed = f", {tolerate} are tolerated" if tolerate else ""
+        what += f"{total} files cannot be used{allowed}:\n"
+    raise DataError(
+        f"{what}{listed(every)}\n"
+        f"Repair them or take them out of the data; or leave them out by --tolerate {total}"
+    )
+
+
+def listed(problems: Mapping[str, str]) -> str:
+    """The first ten problems, a line each, and how many more there are."""
+    lines = list(problems.values())[:SHOWN_FILES]
+    if len(problems) > SHOWN_FILES:
+        lines.append(f"and {len(problems) - SHOWN_FILES} more")
+    return "\n".join(lines)
+
+
+def checks_key(stage: str, data: StageData) -> str:
+    """Under which the cache keeps what was found in these files."""
+    return json.dumps([CHECKS_VERSION, stage, str(data.files.root), data.question])
+
+
+def remember(
+    key: str,
+    data: StageData,
+    *,
+    fingerprint: str,
+    problems: Mapping[str, str],
+    warnings: Sequence[str],
+    undecodable: Sequence[str] = (),
+    read_on: str | None = None,
+) -> dict[str, Any]:
+    """Keep what was found for later starts, and give it.
+
+    undecodable: those of `problems` that only decoding shows; read_on: the day on which every file
+    was read in full, if that has been done.
+    """
+    known = {
+        "fingerprint": fingerprint,
+        "digest": dataset_digest(data.files.without(problems)),
+        "warnings": list(warnings),
+        "left_out": dict(problems),
+        "undecodable": list(undecodable),
+        "read_on": read_on,
+    }
+    write_cached("checks", key, known)
+    return known
+
+
+def _validate_stage(benchmark: Benchmark, stage: str, tolerate: int) -> ValidatedData:
+    try:
+        data = stage_data(benchmark, stage)
+        key = checks_key(stage, data)
+        fingerprint = data.files.fingerprint()
+        known = read_cached("checks", key)
+        if known is not None and known.get("fingerprint") != fingerprint:
+            known = None
+        # What refuses is looked at again: it may have been repaired without a trace.
+        if known is None or len(known["left_out"]) > tolerate:
+            findings, problems = inspect_all(data)
+            undecodable = [] if known is None else known["undecodable"]
+            if known is not None:
+                problems = {image: known["left_out"][image] for image in undecodable} | problems
+            if len(problems) > tolerate:
+                return ValidatedData(digest="", warnings=(), left_out=problems, read_on=None)
+            known = remember(
+                key,
+                data,
+                fingerprint=fingerprint,
+                problems=problems,
+                warnings=conclude(data, findings, problems),
+                undecodable=undecodable,
+                read_on=None if known is None else known["read_on"],
+            )
+    except DataError as error:
+        raise DataError(f"{stage} data of benchmark {benchmark.name}: {error}") from error
+    return ValidatedData(
+        digest=known["digest"],
+        warnings=tuple(known["warnings"]),
+        left_out=known["left_out"],
+        read_on=known["read_on"],
+    )

@@ -64,9 +64,10 @@ def resize(
 
         return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
     shrinks = width * height < image.shape[0] * image.shape[1]
-    return cv2.resize(
+    resized: np.ndarray = cv2.resize(
         image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     )
+    return resized
 
 
 def augment(

@@ -110,7 +110,7 @@ def _ema_decay(recipe: Recipe, steps: int) -> float | None:
     if recipe.ema_decay is None:
         return None
     on_imagenet = recipe.total_epochs * IMAGENET_IMAGES / recipe.batch_size
-    return max(_SMALLEST_DECAY, recipe.ema_decay ** (on_imagenet / steps))
+    return max(_SMALLEST_DECAY, math.pow(recipe.ema_decay, on_imagenet / steps))
 
 
 def _validations(recipe: Recipe, steps: int) -> tuple[int | None, int | None]:

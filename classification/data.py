@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from mmengine.model import BaseDataPreprocessor
@@ -13,25 +12,17 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from backbones.preprocessing import Preprocessing
-from benchmarks.errors import DataError
+from benchmarks.pixels import read_rgb
 from classification.augmentation import Interpolation, augment, center_view
 from classification.recipe import Recipe
 from engine.randomness import SampleKey, sample_rng
-
-
-def read_rgb(path: str | Path) -> np.ndarray:
-    """(H, W, 3) RGB uint8; grey becomes RGB, EXIF orientation is applied, as in mmcv's readers."""
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR_RGB)
-    if image is None:
-        raise DataError(f"{path} is not an image that OpenCV can decode; replace or remove it")
-    return image
 
 
 def _chw(view: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(view)).permute(2, 0, 1)
 
 
-class TrainingImages(Dataset):
+class TrainingImages(Dataset[dict[str, Any]]):
     """Augmented views, indexed by SampleKey: the same key gives the same pixels in any process."""
 
     def __init__(
@@ -61,7 +52,7 @@ class TrainingImages(Dataset):
         return {"images": _chw(view), "lighting": torch.from_numpy(lighting), "labels": label}
 
 
-class ValidationImages(Dataset):
+class ValidationImages(Dataset[dict[str, Any]]):
     """Central views in the order of the index."""
 
     def __init__(

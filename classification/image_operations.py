@@ -47,7 +47,8 @@ def _warp(
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=(*fill, 255),
     )
-    return cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB)
+    rgb: np.ndarray = cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB)
+    return rgb
 
 
 def shear_x(
@@ -104,14 +105,16 @@ def auto_contrast(image: np.ndarray) -> np.ndarray:
     scale = 255.0 / np.where(constant, 1, high - low)
     table = np.arange(256)[:, None] * scale + -low * scale
     table = np.where(constant, np.arange(256)[:, None], np.clip(table, 0, 255))
-    return cv2.LUT(image, table.astype(np.uint8).reshape(1, 256, 3))
+    stretched: np.ndarray = cv2.LUT(image, table.astype(np.uint8).reshape(1, 256, 3))
+    return stretched
 
 
 def invert(image: np.ndarray) -> np.ndarray:
     """255 minus each value."""
     import cv2
 
-    return cv2.bitwise_not(image)
+    inverted: np.ndarray = cv2.bitwise_not(image)
+    return inverted
 
 
 def equalize(image: np.ndarray) -> np.ndarray:
@@ -132,7 +135,8 @@ def equalize(image: np.ndarray) -> np.ndarray:
             table[0, :, channel] = np.minimum((step // 2 + darker) // step, 255)
         else:
             table[0, :, channel] = np.arange(256)
-    return cv2.LUT(image, table)
+    mapped: np.ndarray = cv2.LUT(image, table)
+    return mapped
 
 
 def _look_up(image: np.ndarray, levels: np.ndarray) -> np.ndarray:
@@ -142,7 +146,8 @@ def _look_up(image: np.ndarray, levels: np.ndarray) -> np.ndarray:
 
     # As one channel, since OpenCV looks up the values of three one by one.
     table = np.clip(levels, 0, 255).astype(np.uint8)
-    return cv2.LUT(image.reshape(len(image), -1), table).reshape(image.shape)
+    mapped: np.ndarray = cv2.LUT(image.reshape(len(image), -1), table)
+    return mapped.reshape(image.shape)
 
 
 def solarize(image: np.ndarray, threshold: float) -> np.ndarray:
@@ -190,7 +195,8 @@ def color(image: np.ndarray, factor: float) -> np.ndarray:
     import cv2
 
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    return cv2.addWeighted(image, factor, grey, 1 - factor, _TRUNCATE)
+    blended: np.ndarray = cv2.addWeighted(image, factor, grey, 1 - factor, _TRUNCATE)
+    return blended
 
 
 def sharpness(image: np.ndarray, factor: float) -> np.ndarray:
@@ -202,7 +208,7 @@ def sharpness(image: np.ndarray, factor: float) -> np.ndarray:
 
     # 13 smooth = 9 mean + 4 image: OpenCV's mean of 3 x 3 is much faster than a kernel.
     other = (1 - factor) / 13
-    result = cv2.addWeighted(
+    result: np.ndarray = cv2.addWeighted(
         image, factor + 4 * other, cv2.blur(image, (3, 3)), 9 * other, _TRUNCATE
     )
     for rim in ((0, ...), (-1, ...), (slice(None), 0), (slice(None), -1)):

@@ -44,7 +44,7 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Outputs:
         levels = self.backbone.classification_features(images)
-        logits = self.head(self.dropout(levels[-1].mean(dim=(2, 3))))
+        logits: Tensor = self.head(self.dropout(levels[-1].mean(dim=(2, 3))))
         if self.auxiliary is None or self.auxiliary_level is None or not self.training:
             return logits
         return logits, self.auxiliary(levels[self.auxiliary_level])
@@ -83,7 +83,8 @@ class TrainedClassifier(BaseModel):
     def _apply(self, fn: Any, recurse: bool = True) -> TrainedClassifier:
         for teacher in self._teacher:  # goes to the device that the student goes to
             teacher._apply(fn, recurse)
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)
+        return self
 
     def forward(self, images: Tensor, labels: Tensor, mode: str = "tensor") -> Any:
         if mode == "loss":

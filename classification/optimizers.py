@@ -138,7 +138,7 @@ class Optimizer:
         """
         from timm.optim import Lookahead, create_optimizer_v2
 
-        optimizer = create_optimizer_v2(
+        optimizer: torch.optim.Optimizer = create_optimizer_v2(
             _groups(model, decays=decays, weight_decay=self.weight_decay),
             opt=_IN_TIMM.get(self.name, self.name),
             lr=self.learning_rate * lr_scale,
@@ -151,7 +151,9 @@ class Optimizer:
             lookahead = LookaheadKnobs()
         if lookahead is None:
             return optimizer
-        return Lookahead(optimizer, alpha=lookahead.alpha, k=lookahead.k)
+        alpha, k = lookahead.alpha, lookahead.k
+        ahead: torch.optim.Optimizer = Lookahead(optimizer, alpha=alpha, k=k)
+        return ahead
 
     def _own_knobs(self) -> dict[str, Any]:
         given = {"momentum": self.momentum, "betas": self.betas, "eps": self.eps}

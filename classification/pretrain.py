@@ -23,6 +23,7 @@ from classification.names import parse_backbone
 from classification.protocol import pretraining_protocol
 from classification.recipes import RECIPES
 from classification.recipes.user_file import load_user_file
+from engine.processes import is_main, tell, wait_for_others
 from engine.results import Metric, StageResult
 from engine.stage import run_stage
 
@@ -35,6 +36,7 @@ def pretrain(
     artifact: Path,
     work_dir: Path,
     teacher: str | None,
+    auto_accumulate: bool = False,
 ) -> StageResult:
     """Trains, validates top-1 and top-5, writes the artifact and proves it; see `StageResult`.
 
@@ -51,7 +53,10 @@ def pretrain(
         wanted = "has no teacher" if teacher_of(name) is None else "needs --teacher"
         raise ValueError(f"{name} {wanted}, and {given}")
     budget = prepared.benchmark.pretraining
-    train, val = (read_index(budget.root, split) for split in ("train", "val"))
+    train, val = (
+        read_index(budget.root, split, left_out=frozenset(budget.left_out))
+        for split in ("train", "val")
+    )
     plan = training_plan(
         RECIPES[recipe_name], budget, len(train.samples), architecture=architecture
     )
@@ -75,38 +80,43 @@ def pretrain(
             workers=budget.workers,
             work_dir=work_dir,
             teacher=teacher,
+            auto_accumulate=auto_accumulate,
         )
         runner = training.runner
         try:
             runner.train()
             metrics = runner.train_loop.metrics
         except Diverged as error:
-            print(f"{name}: {error}", file=sys.stderr)
+            tell(f"{name}: {error}")
     cost["seconds"] += runner.seconds_before
     cost["peak_memory_mb"] = peak_memory_mb()
     cost["iterations"] = runner.iter
-    protocol = {**protocol, "precision": training.precision}
+    cost.update(runner.numerical_cost)
+    protocol = {**protocol, "precision": training.precision, **runner.protocol}
+    known = (*training.notes, *prepared.notes("pretraining"), *runner.notes)
     if metrics is None:
         return StageResult(
             status="diverged",
             cost=cost,
             protocol=protocol,
             environment=environment(),
-            notes=training.notes,
+            notes=known,
         )
-    notes = (*training.notes, *_weak_teacher(name, metrics, teacher))
-    _export(
-        training.classifier,
-        artifact,
-        plan,
-        prepared,
-        name,
-        seed=seed,
-        val=val,
-        metrics=metrics,
-        cost=cost,
-        notes=notes,
-    )
+    notes = (*known, *_weak_teacher(name, metrics, teacher))
+    if is_main():
+        _export(
+            training.classifier,
+            artifact,
+            plan,
+            prepared,
+            name,
+            seed=seed,
+            val=val,
+            metrics=metrics,
+            cost=cost,
+            notes=notes,
+        )
+    wait_for_others()  # its student may be next
     return StageResult(
         status="ok",
         metrics={key: Metric(value=metrics[key], n=metrics["n"]) for key in ("top1", "top5")},
@@ -129,7 +139,7 @@ def _weak_teacher(name: str, metrics: dict[str, Any], teacher: str | None) -> tu
         f"the teacher is weaker than its student: top-1 {known['top1']:.1f} of "
         f"{Path(teacher).name} against {metrics['top1']:.1f}; distillation may have held it back"
     )
-    print(f"{name}: {warning}", file=sys.stderr)
+    tell(f"{name}: {warning}")
     return (warning,)
 
 
@@ -184,13 +194,18 @@ def main(argv: list[str] | None = None) -> None:
         load_user_file(arguments.recipes)
     parse_backbone(arguments.backbone)
     benchmark = load_benchmark(arguments.benchmark)
-    prepared = ensure_ready(benchmark, warn=arguments.artifact is None)
+    prepared = ensure_ready(benchmark, warn=arguments.artifact is None, tolerate=arguments.tolerate)
     if arguments.artifact is None:
         out = arguments.out or Path("runs") / benchmark.name
         artifact = pretrain_with_teachers(
-            arguments.backbone, prepared, seed=arguments.seed, out=out
+            arguments.backbone,
+            prepared,
+            seed=arguments.seed,
+            out=out,
+            auto_accumulate=arguments.auto_accumulate,
         )
-        print(f"artifact: {artifact}")
+        if is_main():
+            print(f"artifact: {artifact}")
         return
     # Before the training, so that nothing is lost to a folder that cannot be made.
     arguments.result.parent.mkdir(parents=True, exist_ok=True)
@@ -201,11 +216,15 @@ def main(argv: list[str] | None = None) -> None:
         artifact=arguments.artifact,
         work_dir=arguments.work_dir,
         teacher=arguments.teacher,
+        auto_accumulate=arguments.auto_accumulate,
     )
-    result.write(arguments.result)
+    if is_main():
+        result.write(arguments.result)
 
 
-def pretrain_with_teachers(name: str, prepared: PreparedBenchmark, *, seed: int, out: Path) -> Path:
+def pretrain_with_teachers(
+    name: str, prepared: PreparedBenchmark, *, seed: int, out: Path, auto_accumulate: bool = False
+) -> Path:
     """The artifact of a backbone under OUT/artifacts; what is missing is trained, teacher first."""
     identity = trained_identity(name, prepared.benchmark, prepared.digests, seed)
     artifact = out / "artifacts" / artifact_name(name, identity)
@@ -215,16 +234,32 @@ def pretrain_with_teachers(name: str, prepared: PreparedBenchmark, *, seed: int,
     if (source := teacher_of(name)) is not None:
         teacher = source.text
         if source.kind == "trained":
-            teacher = str(pretrain_with_teachers(source.text, prepared, seed=TEACHER_SEED, out=out))
+            teacher = str(
+                pretrain_with_teachers(
+                    source.text,
+                    prepared,
+                    seed=TEACHER_SEED,
+                    out=out,
+                    auto_accumulate=auto_accumulate,
+                )
+            )
     work_dir = out / "work" / artifact.name
     result = pretrain(
-        name, prepared, seed=seed, artifact=artifact, work_dir=work_dir, teacher=teacher
+        name,
+        prepared,
+        seed=seed,
+        artifact=artifact,
+        work_dir=work_dir,
+        teacher=teacher,
+        auto_accumulate=auto_accumulate,
     )
-    result.write(work_dir / "result.json")
+    if is_main():
+        result.write(work_dir / "result.json")
     if result.status == "diverged":
         raise ValueError(f"{name}, seed {seed}, diverged; the log lies in {work_dir}")
-    shown = ", ".join(f"{key} {metric.value:.1f}" for key, metric in result.metrics.items())
-    print(f"{name}, seed {seed}: {shown} on {result.metrics['top1'].n} images")
+    if is_main():
+        shown = ", ".join(f"{key} {metric.value:.1f}" for key, metric in result.metrics.items())
+        print(f"{name}, seed {seed}: {shown} on {result.metrics['top1'].n} images")
     return artifact
 
 
@@ -235,6 +270,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--backbone", required=True, help="<architecture>_<recipe>, e.g. resnet50d_mixup")
     add("--benchmark", default="mini", help="mini, paper or a TOML file")
+    add("--tolerate", default=0, type=int, metavar="N", help="unusable files that are left out")
+    add("--auto-accumulate", action="store_true", help="what memory does not hold, in parts")
     add("--seed", default=0, type=int)
     add("--recipes", type=Path, metavar="FILE.py", help="recipes and tricks of your own")
     add("--out", type=Path, help="default: runs/<benchmark>")

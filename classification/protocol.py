@@ -25,6 +25,7 @@ def pretraining_protocol(
         "recipe": recipe.canonical(),
         "budget": budget,
         "data": data_digest,
+        **benchmark.pretraining.left_out_facts(),
         "metric": "top1, top5 of the last weights, or of their average where the recipe keeps one, "
         "on the central crop of every validation image",
         "versions": {name: version(name) for name in ("torch", "mmengine", "timm")},

@@ -164,7 +164,8 @@ class Recipe:
 
     def canonical(self) -> dict[str, Any]:
         """`to_dict` with 5.0 written as 5: one form for all ways of saying the same."""
-        return _canonical(self.to_dict())
+        canonical: dict[str, Any] = _canonical(self.to_dict())
+        return canonical
 
     def digest(self) -> str:
         """sha256 of the recipe's canonical JSON: equal recipes have equal digests."""

@@ -212,4 +212,5 @@ def _in_precision(network: nn.Module, precision: Precision, images: Tensor) -> n
 
 def _logits(outputs: Any) -> Tensor:
     """Some networks give more than their logits."""
-    return getattr(outputs, "logits", outputs)
+    logits: Tensor = getattr(outputs, "logits", outputs)
+    return logits

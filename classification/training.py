@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 from torch import nn
-from torch.utils.data import DataLoader
 
 from backbones.base import Backbone
 from backbones.create import create_backbone
@@ -22,9 +20,11 @@ from classification.model import Classifier, TopKAccuracy, TrainedClassifier
 from classification.recipe import Recipe
 from classification.teacher import load_teacher
 from engine.early_stopping import StopEarly
+from engine.micro_batches import MicroBatches
 from engine.precision import Precision, half_precision, optim_wrapper
+from engine.processes import tell
 from engine.randomness import seed_globally
-from engine.runner import QuietRunner, build_runner, train_loader
+from engine.runner import QuietRunner, build_runner, evaluation_loader, train_loader
 
 
 class LearningRate(Hook):
@@ -85,11 +85,12 @@ def build_training(
     workers: int,
     work_dir: Path,
     teacher: str | None = None,
+    auto_accumulate: bool = False,
 ) -> Training:
     """Everything that one pretraining needs, built in the one order that makes it repeatable.
 
     train, val: image files and their classes. teacher: as `classification.teacher.load_teacher`
-    takes it.
+    takes it. auto_accumulate: a batch that does not fit into memory is computed in parts.
     """
     recipe = plan.recipe
     precision = half_precision() if recipe.precision == "half" else recipe.precision
@@ -98,7 +99,7 @@ def build_training(
         architecture, recipe, width=width, num_classes=num_classes, seed=seed
     )
     for note in notes:
-        print(f"{label}: {note}", file=sys.stderr)
+        tell(f"{label}: {note}")
     if channels_last:
         classifier.to(memory_format=torch.channels_last)
     preprocessing = preprocessing_of(recipe)
@@ -140,16 +141,21 @@ def build_training(
             accumulate=plan.accumulation,
             clip_grad=clip,
         ),
-        val_loader=DataLoader(
+        val_loader=evaluation_loader(
             validation_images(val, plan),
             batch_size=min(256, plan.batch_size * plan.accumulation * 2),
-            num_workers=min(1, workers),
+            workers=min(1, workers),
         ),
         val_metric=TopKAccuracy(num_classes),
         val_interval=None if plan.validation_interval is None else _micro_steps(plan),
         work_dir=work_dir,
         seed=seed,
         ema_decay=plan.ema_decay,
+        micro_batches=MicroBatches(
+            auto=auto_accumulate,
+            smallest=2,  # fewer are too few for batch normalization
+            setting="batch_size_scale in [pretraining] of the benchmark file",
+        ),
         hooks=hooks,
     )
     return Training(runner=runner, classifier=classifier, precision=precision, notes=notes)
@@ -184,7 +190,8 @@ def example_images(val: list[tuple[Path, int]], plan: TrainingPlan, count: int =
     images = torch.stack([data[i]["images"] for i in range(len(data))])
     labels = torch.zeros(len(images), dtype=torch.long)
     normalizer = Normalizer(preprocessing_of(plan.recipe), channels_last=False)
-    return normalizer({"images": images, "labels": labels})["images"]
+    normalized: torch.Tensor = normalizer({"images": images, "labels": labels})["images"]
+    return normalized
 
 
 def exported(classifier: Classifier) -> tuple[Backbone, dict[str, torch.Tensor]]:

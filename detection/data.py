@@ -2,50 +2,87 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from mmdet.datasets import VOCDataset
-from mmdet.registry import DATASETS
+from mmdet.datasets import BaseDetDataset
+from mmdet.registry import DATASETS, TRANSFORMS
 from mmengine.dataset import ConcatDataset, pseudo_collate
 from torch.utils.data import DataLoader
 
+from benchmarks.loading import LoadPixels
 from benchmarks.schema import DetectionBudget
+from benchmarks.voc_layout import VOCImage, read_split
 from engine.randomness import KeyedDataset
-from engine.runner import train_loader
+from engine.runner import evaluation_loader, train_loader
 from engine.scopes import prefix_types
 
 _META_KEYS = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
 
 
-@DATASETS.register_module(force=True)
-class VOCBoxes(VOCDataset):
-    """VOCDataset without boxes that have no area, whose regression targets would be infinite."""
+TRANSFORMS.register_module(module=LoadPixels, force=True)
 
-    def _parse_instance_info(self, *args: Any, **kwargs: Any) -> list[dict[str, Any]]:
-        instances = super()._parse_instance_info(*args, **kwargs)
-        return [
-            instance
-            for instance in instances
-            if instance["bbox"][2] > instance["bbox"][0]
-            and instance["bbox"][3] > instance["bbox"][1]
-        ]
+
+@DATASETS.register_module(force=True)
+class VOCBoxes(BaseDetDataset):
+    """What benchmarks/voc_layout.py reads, in MMDetection's terms.
+
+    Corners become 0-based integers, as in MMDetection's VOCDataset; boxes without an area, whose
+    regression targets would be infinite, are left out. smallest: training boxes with a side below
+    this many pixels are ignored, as difficult ones are, and images without boxes left out.
+    """
+
+    def __init__(
+        self, *, root: Path, split: str, smallest: int, left_out: tuple[str, ...], **options: Any
+    ) -> None:
+        self.root, self.split, self.smallest = root, split, smallest
+        self.left_out = frozenset(left_out)
+        super().__init__(**options)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        classes = self._metainfo["classes"]
+        images = read_split(self.root, self.split, classes, left_out=self.left_out)
+        return [self._data_info(image, classes) for image in images]
+
+    def filter_data(self) -> list[dict[str, Any]]:
+        return [info for info in self.data_list if self.test_mode or info["instances"]]
+
+    def _data_info(self, image: VOCImage, classes: tuple[str, ...]) -> dict[str, Any]:
+        instances = []
+        for item in image.objects:
+            x1, y1, x2, y2 = (int(side) - 1 for side in (item.x1, item.y1, item.x2, item.y2))
+            width, height = x2 - x1, y2 - y1
+            if width and height:
+                small = not self.test_mode and min(width, height) < self.smallest
+                instances.append(
+                    dict(
+                        bbox=[x1, y1, x2, y2],
+                        bbox_label=classes.index(item.name),
+                        ignore_flag=int(item.difficult or small),
+                    )
+                )
+        return dict(
+            img_id=image.image_id,
+            img_path=str(self.root / image.image),
+            width=image.width,
+            height=image.height,
+            instances=instances,
+        )
 
 
 def _dataset(
     budget: DetectionBudget, split: str, pipeline: list[dict[str, Any]], *, training: bool
 ) -> Any:
-    year, _, image_set = split.partition("/")
     config = dict(
         type="VOCBoxes",
-        data_root=f"{budget.root}/",
-        ann_file=f"{year}/ImageSets/Main/{image_set}.txt",
-        data_prefix=dict(sub_data_root=f"{year}/"),
-        metainfo=dict(classes=budget.classes, palette=None),
+        root=budget.root,
+        split=split,
+        smallest=budget.bbox_min_size,
+        left_out=budget.left_out,
+        metainfo=dict(classes=budget.classes),
         test_mode=not training,
         pipeline=pipeline,
     )
-    if training:
-        config["filter_cfg"] = dict(filter_empty_gt=True, bbox_min_size=budget.bbox_min_size)
     return DATASETS.build(prefix_types(config, "mmdet"))
 
 
@@ -58,17 +95,17 @@ def _resize(budget: DetectionBudget, interpolation: str) -> dict[str, Any]:
     )
 
 
-def training_data(budget: DetectionBudget, *, interpolation: str, seed: int) -> DataLoader:
+def training_data(budget: DetectionBudget, *, interpolation: str, seed: int) -> DataLoader[Any]:
     """Endless batches of the training splits, flipped at random."""
     pipeline: list[dict[str, Any]] = [
-        dict(type="LoadImageFromFile"),
+        dict(type="LoadPixels"),
         dict(type="LoadAnnotations", with_bbox=True),
         _resize(budget, interpolation),
         dict(type="RandomFlip", prob=0.5),
         dict(type="PackDetInputs"),
     ]
     splits = [_dataset(budget, split, pipeline, training=True) for split in budget.train]
-    whole = ConcatDataset(splits, ignore_keys=["dataset_type"]) if len(splits) > 1 else splits[0]
+    whole = ConcatDataset(splits) if len(splits) > 1 else splits[0]
     return train_loader(
         KeyedDataset(whole, seed=seed),
         batch_size=budget.batch_size,
@@ -78,15 +115,15 @@ def training_data(budget: DetectionBudget, *, interpolation: str, seed: int) -> 
     )
 
 
-def test_data(budget: DetectionBudget, *, interpolation: str) -> DataLoader:
+def test_data(budget: DetectionBudget, *, interpolation: str) -> DataLoader[Any]:
     """Every test image once, one at a time, so that no padding depends on its neighbours."""
     pipeline: list[dict[str, Any]] = [
-        dict(type="LoadImageFromFile"),
+        dict(type="LoadPixels"),
         _resize(budget, interpolation),
         dict(type="LoadAnnotations", with_bbox=True),
         dict(type="PackDetInputs", meta_keys=_META_KEYS),
     ]
     dataset = _dataset(budget, budget.test, pipeline, training=False)
-    return DataLoader(
-        dataset, batch_size=1, num_workers=min(1, budget.workers), collate_fn=pseudo_collate
+    return evaluation_loader(
+        dataset, batch_size=1, workers=min(1, budget.workers), collate=pseudo_collate
     )

@@ -19,7 +19,8 @@ def main(argv: list[str] | None = None) -> None:
     """Trains, tests and writes the result. Raises ValueError for a mistake of the user's."""
     arguments = finetuning_arguments(__doc__, argv)
     card = read_card(arguments.artifact)
-    prepared = ensure_ready(load_benchmark(arguments.benchmark), warn=False)
+    benchmark = load_benchmark(arguments.benchmark)
+    prepared = ensure_ready(benchmark, warn=False, tolerate=arguments.tolerate)
     budget = prepared.benchmark.detection
     if budget is None:
         raise ValueError(f"benchmark {prepared.benchmark.name} has no [detection]")
@@ -51,6 +52,7 @@ def main(argv: list[str] | None = None) -> None:
         schedule=parameter_schedule(budget),
         protocol=detection_protocol(prepared.benchmark, prepared.digests["detection"]),
         classes=budget.classes,
+        notes=prepared.notes("detection"),
         main_metric="mAP",
     )
 

@@ -21,6 +21,7 @@ def detection_protocol(benchmark: Benchmark, data_digest: str) -> dict[str, Any]
         "detector": "Faster R-CNN with FPN (MMDetection faster-rcnn_r50_fpn)",
         "budget": budget.model_dump(mode="json", exclude={"root", "workers"}),
         "data": data_digest,
+        **budget.left_out_facts(),
         "metric": f"VOC AP at IoU 0.5, {budget.metric}; difficult objects are ignored",
         "boxes": "VOC's corners minus one (MMDetection's VOCDataset); boxes without area left out",
         "random_weights": "nothing frozen, batch norms learn",

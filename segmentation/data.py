@@ -2,38 +2,95 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+from mmcv.transforms import BaseTransform
 from mmengine.dataset import pseudo_collate
-from mmseg.registry import DATASETS
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS, TRANSFORMS
 from torch.utils.data import DataLoader
 
+from benchmarks.ade20k_layout import IGNORED, list_split, require_known_indices
+from benchmarks.errors import DataError
+from benchmarks.loading import LoadPixels
+from benchmarks.pixels import read_indices
 from benchmarks.schema import SegmentationBudget
 from engine.randomness import KeyedDataset
-from engine.runner import train_loader
+from engine.runner import evaluation_loader, train_loader
 from engine.scopes import prefix_types
+
+TRANSFORMS.register_module(module=LoadPixels, force=True)
+
+
+@DATASETS.register_module(force=True)
+class IndexedImages(BaseSegDataset):
+    """The pairs that benchmarks/ade20k_layout.py lists, in MMSegmentation's terms."""
+
+    def __init__(
+        self, *, root: Path, split: str, left_out: tuple[str, ...], **options: Any
+    ) -> None:
+        self.root, self.split, self.left_out = root, split, frozenset(left_out)
+        super().__init__(**options)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        return [
+            dict(
+                img_path=str(self.root / sample.image),
+                seg_map_path=str(self.root / str(sample.annotation)),
+                seg_fields=[],
+            )
+            for sample in list_split(self.root, self.split)
+            if sample.image not in self.left_out
+        ]
+
+
+@TRANSFORMS.register_module(force=True)
+class LoadIndices(BaseTransform):
+    """`seg_map_path` -> `gt_seg_map` (H, W): 0..K-1 the classes, 255 what does not count.
+
+    Raises DataError for an annotation that does not fit its image or names an unknown class.
+    """
+
+    def __init__(self, *, classes: int) -> None:
+        self.classes = classes
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        path = Path(results["seg_map_path"])
+        indices = read_indices(path)
+        if indices.shape != results["ori_shape"]:
+            raise DataError(
+                f"{path} has {indices.shape[1]}x{indices.shape[0]} pixels, its image "
+                f"{results['ori_shape'][1]}x{results['ori_shape'][0]}"
+            )
+        require_known_indices(path, np.bincount(indices.ravel()).tolist(), self.classes)
+        # 0 = other becomes 255 by wrapping round, 255 by this.
+        results["gt_seg_map"] = np.where(indices == IGNORED, IGNORED, indices - np.uint8(1))
+        results["seg_fields"].append("gt_seg_map")
+        return results
 
 
 def _dataset(
     budget: SegmentationBudget, split: str, pipeline: list[dict[str, Any]], *, training: bool
 ) -> Any:
     config = dict(
-        type="BaseSegDataset",
-        data_root=str(budget.root),
-        data_prefix=dict(img_path=f"images/{split}", seg_map_path=f"annotations/{split}"),
+        type="IndexedImages",
+        root=budget.root,
+        split=split,
+        left_out=budget.left_out,
         metainfo=dict(classes=budget.classes),
-        reduce_zero_label=True,
         test_mode=not training,
         pipeline=pipeline,
     )
     return DATASETS.build(prefix_types(config, "mmseg"))
 
 
-def training_data(budget: SegmentationBudget, *, interpolation: str, seed: int) -> DataLoader:
+def training_data(budget: SegmentationBudget, *, interpolation: str, seed: int) -> DataLoader[Any]:
     """Endless batches: scaled by 0.5 to 2, cropped, flipped, photometrically distorted."""
     pipeline: list[dict[str, Any]] = [
-        dict(type="LoadImageFromFile"),
-        dict(type="LoadAnnotations", reduce_zero_label=True),
+        dict(type="LoadPixels"),
+        dict(type="LoadIndices", classes=len(budget.classes)),
         dict(
             type="RandomResize",
             scale=tuple(budget.image_size),
@@ -56,20 +113,20 @@ def training_data(budget: SegmentationBudget, *, interpolation: str, seed: int) 
     )
 
 
-def test_data(budget: SegmentationBudget, *, interpolation: str) -> DataLoader:
+def test_data(budget: SegmentationBudget, *, interpolation: str) -> DataLoader[Any]:
     """Every validation image once, whole; the truth keeps its own size."""
     pipeline: list[dict[str, Any]] = [
-        dict(type="LoadImageFromFile"),
+        dict(type="LoadPixels"),
         dict(
             type="Resize",
             scale=tuple(budget.image_size),
             keep_ratio=True,
             interpolation=interpolation,
         ),
-        dict(type="LoadAnnotations", reduce_zero_label=True),
+        dict(type="LoadIndices", classes=len(budget.classes)),
         dict(type="PackSegInputs"),
     ]
     dataset = _dataset(budget, "validation", pipeline, training=False)
-    return DataLoader(
-        dataset, batch_size=1, num_workers=min(1, budget.workers), collate_fn=pseudo_collate
+    return evaluation_loader(
+        dataset, batch_size=1, workers=min(1, budget.workers), collate=pseudo_collate
     )

@@ -19,7 +19,8 @@ def main(argv: list[str] | None = None) -> None:
     """Trains, tests and writes the result. Raises ValueError for a mistake of the user's."""
     arguments = finetuning_arguments(__doc__, argv)
     card = read_card(arguments.artifact)
-    prepared = ensure_ready(load_benchmark(arguments.benchmark), warn=False)
+    benchmark = load_benchmark(arguments.benchmark)
+    prepared = ensure_ready(benchmark, warn=False, tolerate=arguments.tolerate)
     budget = prepared.benchmark.segmentation
     if budget is None:
         raise ValueError(f"benchmark {prepared.benchmark.name} has no [segmentation]")
@@ -50,6 +51,7 @@ def main(argv: list[str] | None = None) -> None:
         schedule=parameter_schedule(budget),
         protocol=segmentation_protocol(prepared.benchmark, prepared.digests["segmentation"]),
         classes=budget.classes,
+        notes=prepared.notes("segmentation"),
         main_metric="mIoU",
     )
 

@@ -21,6 +21,7 @@ def segmentation_protocol(benchmark: Benchmark, data_digest: str) -> dict[str, A
         "segmentor": "FCN (MMSegmentation fcn_r50-d8)",
         "budget": budget.model_dump(mode="json", exclude={"root", "workers"}),
         "data": data_digest,
+        **budget.left_out_facts(),
         "metric": "mIoU over the classes present; 0 = other is ignored",
         "random_weights": "nothing frozen, batch norms learn",
         "preprocessing": "mean, std and interpolation of the artifact",

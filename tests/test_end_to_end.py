@@ -1,4 +1,7 @@
-"""One command from images on disk to a table, all stages real: the main job in small."""
+"""One command from images on disk to a table, all stages real: the main job in small.
+
+It runs with its network cut.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ import pytest
 
 from backbones import load_artifact
 from eval.records import Record, read_records
+from tests.network.cut_network import CutNetwork, own_network
 
 ROOT = Path(__file__).parents[1]
 BACKBONE, CONTROL = "resnet18d_mixup", "scratch:resnet18d"
@@ -23,12 +28,18 @@ METRICS = {"detection": "mAP", "segmentation": "mIoU"}
 
 def run_transfer(folder: Path) -> tuple[subprocess.CompletedProcess[str], float]:
     """The command from a directory of the user's own, and the seconds of CPU that it took."""
-    command = [sys.executable, str(ROOT / "eval/run_transfer.py"), "--backbone", BACKBONE]
+    command = [*own_network(), sys.executable, str(ROOT / "eval/run_transfer.py")]
+    network = CutNetwork(folder / "sockets.txt")
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        [*command, "--benchmark", "../squares.toml", "--out", "out"],
+        [*command, "--backbone", BACKBONE, "--benchmark", "../squares.toml", "--out", "out"],
         cwd=folder / "mine",
-        env={**os.environ, "TRICKLE_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            **network.environment,
+            "TRICKLE_CACHE": str(folder / "cache"),
+            "OMP_NUM_THREADS": "1",
+        },
         capture_output=True,
         text=True,
     )
@@ -67,6 +78,15 @@ def test_every_cell_has_its_record(records: dict[tuple[str, str], Record]) -> No
         assert record.control == (CONTROL if record.backbone == BACKBONE else None)
         assert record.protocol["data"]
         assert record.cost["seconds"] > 0
+
+
+@pytest.mark.reliability(13, "a whole run asks for no network and opens no port")
+def test_no_network_is_asked_for(folder: Path, measured: Callable[[str], None]) -> None:
+    network = CutNetwork(folder / "sockets.txt")
+    assert network.processes >= 1 + 6, "the run and each of its jobs"
+    assert network.attempts == []
+    cut = "by the kernel (unshare) and in Python" if own_network() else "in Python"
+    measured(f"cut {cut}; {network.processes} processes, 0 attempts")
 
 
 def test_the_table_holds_what_the_records_say(

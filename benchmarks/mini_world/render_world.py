@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
-import signal
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 
 from benchmarks.mini_world.progress import Progress
 from benchmarks.mini_world.version import world_digest
 from benchmarks.mini_world.writers import Part, make_folders, render_part, write_image_sets
 from benchmarks.seal import write_seal
+from benchmarks.worker_pool import as_done, usable_processes
 from benchmarks.world_spec import TaskCounts, WorldSpec
 
 PART_SIZE = {"pretraining": 200, "detection": 25, "segmentation": 25}
-MAX_PROCESSES = 8
 IMAGES_WORTH_A_PROCESS = 300
 """Drawing fewer takes less time than starting a process."""
 
@@ -32,7 +29,7 @@ def render_world(spec: WorldSpec, directory: Path, *, processes: int | None = No
     """
     if processes is None:
         worth = 1 + _image_count(spec) // IMAGES_WORTH_A_PROCESS
-        processes = min(MAX_PROCESSES, len(os.sched_getaffinity(0)), worth)
+        processes = min(usable_processes(), worth)
     partial = directory.with_name(f"{directory.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -51,41 +48,15 @@ def render_world(spec: WorldSpec, directory: Path, *, processes: int | None = No
 def _render_parts(spec: WorldSpec, directory: Path, processes: int) -> None:
     parts = list(_parts(spec))
     progress = Progress("rendering the mini world", _image_count(spec), "images")
-    if processes == 1:
-        for part in parts:
-            progress.advance(render_part(spec, part, directory))
+    try:
+        for count in as_done(partial(_render, spec, directory), parts, processes=processes):
+            progress.advance(count)
+    finally:
         progress.close()
-        return
-    # spawn: this process may hold threads (torch), which a fork would not copy.
-    with ProcessPoolExecutor(
-        min(processes, len(parts)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_follow_parent,
-    ) as pool:
-        try:
-            for done in as_completed(
-                [pool.submit(render_part, spec, part, directory) for part in parts]
-            ):
-                progress.advance(done.result())
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-        finally:
-            progress.close()
 
 
-def _follow_parent() -> None:
-    """Leave Ctrl-C, which all processes of a terminal get, to the parent; end when it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    # A pool's process waits for work for ever when its parent was killed.
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+def _render(spec: WorldSpec, directory: Path, part: Part) -> int:
+    return render_part(spec, part, directory)
 
 
 def _image_count(spec: WorldSpec) -> int:

@@ -44,7 +44,8 @@ def mix_chains(
         if part > 0:
             total += part
             cv2.accumulateWeighted(chain, mixed, part / total)
-    return cv2.convertScaleAbs(mixed)
+    rounded: np.ndarray = cv2.convertScaleAbs(mixed)
+    return rounded
 
 
 def aug_mix(

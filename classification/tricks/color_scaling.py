@@ -30,7 +30,8 @@ def scale_colors(
     table[:, 0, 1] = np.clip(np.round(steps * saturation), 0, 255)
     table[:, 0, 2] = np.clip(np.round(steps * brightness), 0, 255)
     hsv = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL), table)
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
+    scaled: np.ndarray = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
+    return scaled
 
 
 @dataclass(frozen=True)

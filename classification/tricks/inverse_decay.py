@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from classification.tricks.schedule import Schedule
@@ -34,4 +35,4 @@ class InverseDecay(Schedule):
                 raise ValueError(f"{knob} must be positive, not {getattr(self, knob)}")
 
     def factor(self, epoch: float, *, start: float, epochs: float) -> float:
-        return (1 + self.gamma * max(0.0, epoch - start)) ** -self.power
+        return math.pow(1 + self.gamma * max(0.0, epoch - start), -self.power)

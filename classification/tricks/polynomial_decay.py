@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from classification.tricks.schedule import Schedule, progress
@@ -35,4 +36,4 @@ class PolynomialDecay(Schedule):
 
     def factor(self, epoch: float, *, start: float, epochs: float) -> float:
         left = 1 - progress(epoch, start=start, epochs=epochs)
-        return self.final + (1 - self.final) * left**self.power
+        return self.final + (1 - self.final) * math.pow(left, self.power)

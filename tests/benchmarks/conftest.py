@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from benchmarks.dataset_files import StageData
+from benchmarks.errors import DataError
 from benchmarks.mini_world.render_world import render_world
 from benchmarks.schema import load_benchmark
+from benchmarks.validation import conclude, inspect_all, listed
 from benchmarks.world_spec import WorldSpec
 
 
@@ -17,6 +21,19 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("TRICKLE_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def check() -> Callable[[StageData], tuple[str, ...]]:
+    """check(data): the warnings about a stage's data, or DataError with all that is wrong."""
+
+    def run(data: StageData) -> tuple[str, ...]:
+        findings, problems = inspect_all(data)
+        if problems:
+            raise DataError(listed(problems))
+        return conclude(data, findings, problems)
+
+    return run
 
 
 def small(spec: WorldSpec) -> WorldSpec:

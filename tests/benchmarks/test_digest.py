@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.dataset_files import DatasetFiles
+from benchmarks.dataset_files import DatasetFiles, Sample
 from benchmarks.digest import dataset_digest
 from benchmarks.errors import DataError
+
+IMAGE = Sample(split="train", image="image.jpg")
 
 
 @pytest.fixture
@@ -20,7 +22,7 @@ def files(tmp_path: Path) -> DatasetFiles:
     root.mkdir()
     (root / "image.jpg").write_bytes(b"pixels")
     (root / "list.txt").write_bytes(b"image")
-    return DatasetFiles(root=root, images=("image.jpg",), annotations=("list.txt",))
+    return DatasetFiles(root=root, samples=(IMAGE,), lists=("list.txt",))
 
 
 def test_independent_of_place_time_and_order(files: DatasetFiles, tmp_path: Path) -> None:
@@ -28,7 +30,7 @@ def test_independent_of_place_time_and_order(files: DatasetFiles, tmp_path: Path
     shutil.copytree(files.root, tmp_path / "copy")
     os.utime(tmp_path / "copy" / "list.txt", (1, 1))
     (tmp_path / "copy" / "unused.txt").touch()
-    copy = replace(files, root=tmp_path / "copy", images=("image.jpg", "image.jpg"))
+    copy = replace(files, root=tmp_path / "copy", samples=(IMAGE, IMAGE))
     assert dataset_digest(copy) == before
 
 

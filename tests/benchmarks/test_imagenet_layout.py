@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.errors import DataError
-from benchmarks.imagenet_layout import list_files, read_index
+from benchmarks.imagenet_layout import read_index, stage_data
 
 
 @pytest.fixture
@@ -36,10 +36,10 @@ def test_classes_and_samples_are_sorted(root: Path) -> None:
 
 
 def test_files_of_both_splits(root: Path) -> None:
-    files = list_files(root)
-    assert len(files.images) == 6
-    assert files.annotations == ()
-    assert all((root / name).is_file() for name in files.images)
+    files = stage_data(root).files
+    assert len(files.samples) == 6
+    assert not files.annotations
+    assert all((root / sample.image).is_file() for sample in files.samples)
 
 
 def remove_split(root: Path) -> None:
@@ -73,7 +73,7 @@ def test_half_present_data_is_named(
 ) -> None:
     damage(root)
     with pytest.raises(DataError, match=message):
-        list_files(root)
+        stage_data(root)
 
 
 def test_a_missing_root_says_what_it_should_hold(tmp_path: Path) -> None:

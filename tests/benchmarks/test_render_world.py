@@ -16,16 +16,14 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.ade20k_layout import check_files as check_ade20k
-from benchmarks.imagenet_layout import check_files as check_imagenet
-from benchmarks.imagenet_layout import list_files as list_imagenet
+from benchmarks import ade20k_layout, imagenet_layout, voc_layout
+from benchmarks.dataset_files import StageData
 from benchmarks.imagenet_layout import read_index
 from benchmarks.mini_world import render_world as module
 from benchmarks.mini_world.kinds import CLASSES
 from benchmarks.mini_world.render_world import render_world
 from benchmarks.mini_world.version import world_digest
 from benchmarks.seal import check_seal
-from benchmarks.voc_layout import check_files as check_voc
 from benchmarks.voc_layout import read_image_set
 from benchmarks.world_spec import WorldSpec
 
@@ -34,14 +32,17 @@ def contents(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "world.json"
+        if path.is_file() and path.name not in ("world.json", "content.json")
     }
 
 
-def test_all_three_layouts_are_there_and_whole(world: Path, world_spec: WorldSpec) -> None:
-    assert check_imagenet(list_imagenet(world / "imagenet")) == ()
-    assert check_voc(world / "VOCdevkit", ["VOC2007/trainval", "VOC2007/test"], CLASSES) == ()
-    assert check_ade20k(world / "ADEChallengeData2016", len(CLASSES)) == ()
+def test_all_three_layouts_are_there_and_whole(
+    check: Callable[[StageData], tuple[str, ...]], world: Path, world_spec: WorldSpec
+) -> None:
+    assert check(imagenet_layout.stage_data(world / "imagenet")) == ()
+    splits = ["VOC2007/trainval", "VOC2007/test"]
+    assert check(voc_layout.stage_data(world / "VOCdevkit", splits, CLASSES)) == ()
+    assert check(ade20k_layout.stage_data(world / "ADEChallengeData2016", CLASSES)) == ()
     assert [len(read_index(world / "imagenet", s).samples) for s in ("train", "val")] == [20, 10]
     sets = [read_image_set(world / "VOCdevkit", f"VOC2007/{s}") for s in ("trainval", "test")]
     assert [len(ids) for ids in sets] == [8, 4]

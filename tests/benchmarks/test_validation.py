@@ -10,7 +10,7 @@ import pytest
 from benchmarks import voc_layout
 from benchmarks.errors import DataError
 from benchmarks.schema import Benchmark, load_benchmark
-from benchmarks.validation import validate_stage
+from benchmarks.validation import ValidatedData, validate
 
 STAGES = ("pretraining", "detection", "segmentation")
 
@@ -23,6 +23,10 @@ def benchmark_file(make_benchmark: Callable[..., Path], tmp_path: Path) -> Path:
 @pytest.fixture
 def squares(benchmark_file: Path) -> Benchmark:
     return load_benchmark(benchmark_file)
+
+
+def validate_stage(benchmark: Benchmark, stage: str) -> ValidatedData:
+    return validate(benchmark)[stage]
 
 
 def cut(path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from backbones.obtain import obtain
+from engine.checkpoint_file import read_checkpoint
 from engine.results import StageResult
 
 JOBS = {"first": 4, "again": 4, "other": 3, "resumed": 4}
@@ -36,8 +37,7 @@ def results(folder: Path) -> dict[str, StageResult]:
 
 
 def last_weights(folder: Path, name: str) -> dict[str, torch.Tensor]:
-    (file,) = (folder / name / "work").glob("iter_10.pth")
-    return torch.load(file, weights_only=True)["state_dict"]
+    return dict(read_checkpoint(folder / name / "work/iter_10.safetensors")["state_dict"])
 
 
 def test_a_result_says_what_was_measured(results: dict[str, StageResult]) -> None:

@@ -1,0 +1,216 @@
+"""Every file of a benchmark read once: decoded, checked, counted, compared, and written down."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks.dataset_files import Finding, Sample, StageData
+from benchmarks.errors import DataError
+from benchmarks.manifest import (
+    FileFacts,
+    Manifest,
+    changed_files,
+    file_facts,
+    hash_files,
+    read_manifest,
+    today,
+    write_manifest,
+)
+from benchmarks.mini_world.progress import Progress
+from benchmarks.pixels import read_rgb
+from benchmarks.schema import Benchmark
+from benchmarks.validation import (
+    checks_key,
+    conclude,
+    listed,
+    refuse_more_than,
+    remember,
+    stage_data,
+)
+from benchmarks.worker_pool import as_done, usable_processes
+
+SAMPLES_PER_TASK = 50
+SAMPLES_WORTH_A_PROCESS = 300
+"""Reading fewer takes less time than starting a process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageReport:
+    """What is in the data of a stage.
+
+    unit: what `counts` counts (images, boxes, pixels), by split and class. images: by split.
+    problems: by image; warnings: one sentence each. duplicates: (training image, test image) of
+    equal pixels. changed: what differs from the last time that all was read.
+    """
+
+    stage: str
+    root: Path
+    unit: str
+    images: dict[str, int]
+    counts: dict[str, dict[str, int]]
+    problems: dict[str, str]
+    warnings: tuple[str, ...]
+    duplicates: tuple[tuple[str, str], ...]
+    changed: tuple[str, ...]
+    manifest: Manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Read:
+    """finding: None where `problem` says why. pixels: sha256 of what was decoded."""
+
+    image: str
+    finding: Finding | None
+    problem: str | None
+    decoded: bool
+    pixels: str
+    files: dict[str, FileFacts]
+
+
+def validate_fully(
+    benchmark: Benchmark, *, tolerate: int = 0, full: bool = False, workers: int | None = None
+) -> list[StageReport]:
+    """Read every file of `benchmark` (whose roots are absolute) once.
+
+    Problems are reported, not raised; where there are at most `tolerate` of them and, with `full`,
+    nothing has changed since all was last read, what was found is kept for later runs.
+    workers: processes, by default one for each core and none for a few files.
+
+    Raises DataError where a folder or list is missing, or too little is left.
+    """
+    read = []
+    for stage in benchmark.stages:
+        data = stage_data(benchmark, stage)
+        fingerprint = data.files.fingerprint()
+        read.append((data, fingerprint, _read_all(benchmark, stage, data, workers)))
+    reports = [
+        _report(stage, data, samples)
+        for stage, (data, _, samples) in zip(benchmark.stages, read, strict=True)
+    ]
+    total = sum(len(report.problems) for report in reports)
+    if total <= tolerate and not (full and any(report.changed for report in reports)):
+        for report, (data, fingerprint, samples) in zip(reports, read, strict=True):
+            remember(
+                checks_key(report.stage, data),
+                data,
+                fingerprint=fingerprint,
+                problems=report.problems,
+                undecodable=[image for image, item in samples.items() if not item.decoded],
+                warnings=report.warnings,
+                read_on=report.manifest.read_on,
+            )
+            write_manifest(report.stage, report.root, report.manifest)
+    return reports
+
+
+def require_unchanged(benchmark: Benchmark, *, tolerate: int = 0) -> None:
+    """DataError naming what has changed since all files were last read; else reads them now.
+
+    Compares every byte of every file by its sha256.
+    """
+    manifests = {s: read_manifest(s, getattr(benchmark, s).root) for s in benchmark.stages}
+    if None in manifests.values():
+        reports = validate_fully(benchmark, tolerate=tolerate)
+        refuse_more_than(tolerate, benchmark.name, {r.stage: r.problems for r in reports})
+        return
+    for stage, manifest in manifests.items():
+        assert manifest is not None
+        files = stage_data(benchmark, stage).files
+        usable = files.without(manifest.left_out)
+        if changed := changed_files(manifest, hash_files(usable), usable):
+            raise DataError(changes(benchmark.name, stage, changed, manifest.read_on))
+
+
+def changes(benchmark: str, stage: str, changed: Iterable[str], since: str) -> str:
+    """What to say of files that have changed, and what to do."""
+    lines = {line: line for line in changed}
+    return (
+        f"{stage} data of benchmark {benchmark} is not what was read on {since}:\n{listed(lines)}\n"
+        f"Restore it; or accept it as it is by `trickle validate` without --full"
+    )
+
+
+def _read_all(
+    benchmark: Benchmark, stage: str, data: StageData, workers: int | None
+) -> dict[str, _Read]:
+    unique = list({sample.image: sample for sample in data.files.samples}.values())
+    if workers is None:
+        workers = min(usable_processes(), 1 + len(unique) // SAMPLES_WORTH_A_PROCESS)
+    tasks = [unique[i : i + SAMPLES_PER_TASK] for i in range(0, len(unique), SAMPLES_PER_TASK)]
+    progress = Progress(f"reading {benchmark.name}, {stage}", len(unique), "images")
+    found: dict[str, _Read] = {}
+    try:
+        for done in as_done(partial(_read_samples, data), tasks, processes=max(1, workers)):
+            found.update((item.image, item) for item in done)
+            progress.advance(len(done))
+    finally:
+        progress.close()
+    return found
+
+
+def _read_samples(data: StageData, samples: list[Sample]) -> list[_Read]:
+    return [_read_sample(data, sample) for sample in samples]
+
+
+def _read_sample(data: StageData, sample: Sample) -> _Read:
+    finding, problem, pixels, decoded = None, None, "", True
+    files: dict[str, FileFacts] = {}
+    root = data.files.root
+    try:
+        finding = data.inspect(sample)
+        decoded = False
+        pixels = _pixel_digest(root / sample.image)
+        decoded = True
+        files = {name: file_facts(root / name) for name in sample.paths}
+    except DataError as error:
+        problem = str(error)
+    return _Read(
+        image=sample.image,
+        finding=finding,
+        problem=problem,
+        decoded=decoded,
+        pixels=pixels,
+        files=files,
+    )
+
+
+def _pixel_digest(image: Path) -> str:
+    pixels = read_rgb(image)
+    return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+
+
+def _report(stage: str, data: StageData, read: dict[str, _Read]) -> StageReport:
+    problems = {i: item.problem for i, item in read.items() if item.problem is not None}
+    findings = {i: item.finding for i, item in read.items() if item.finding is not None}
+    images: Counter[str] = Counter()
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    by_pixels: defaultdict[str, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
+    for sample in data.files.samples:
+        if sample.image in problems:
+            continue
+        images[sample.split] += 1
+        counts[sample.split].update(findings[sample.image].counts)
+        by_pixels[read[sample.image].pixels][sample.split == data.test].append(sample.image)
+    pairs = ((train[0], b) for train, test in by_pixels.values() if train for b in test)
+    files = {name: facts for item in read.values() for name, facts in item.files.items()}
+    files |= {name: file_facts(data.files.root / name) for name in data.files.lists}
+    manifest = Manifest(files=files, left_out=tuple(sorted(problems)), read_on=today())
+    before = read_manifest(stage, data.files.root)
+    usable = data.files.without(problems)
+    return StageReport(
+        stage=stage,
+        root=data.files.root,
+        unit=data.unit,
+        images=dict(images),
+        counts={split: dict(sorted(found.items())) for split, found in counts.items()},
+        problems=problems,
+        warnings=conclude(data, findings, problems),
+        duplicates=tuple(sorted(pairs)),
+        changed=() if before is None else changed_files(before, files, usable),
+        manifest=manifest,
+    )
