@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +16,8 @@ import pytest
 from backbones.catalog import ARCHITECTURES
 from classification.recipes import RECIPES
 from classification.tricks import TRICKS
-from eval.cli import main, make_parser, make_transfer_parser
+from eval.arguments import make_parser, make_transfer_parser
+from eval.cli import main
 
 SCRIPT = Path(__file__).resolve().parents[2] / "eval" / "run_transfer.py"
 HEAVY = ("torch", "torchvision", "timm", "mmengine", "mmdet", "numpy", "scipy")
@@ -75,7 +76,9 @@ def test_the_flags_are_frozen() -> None:
 
 
 def script(*arguments: str, cwd: Path) -> tuple[subprocess.CompletedProcess[str], float]:
-    started = time.monotonic()
+    """What came of it, and the seconds of computing that it took: those on the clock depend on
+    what else the machine does."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, str(SCRIPT), *arguments],
         capture_output=True,
@@ -83,7 +86,8 @@ def script(*arguments: str, cwd: Path) -> tuple[subprocess.CompletedProcess[str]
         cwd=cwd,
         timeout=60,
     )
-    return done, time.monotonic() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return done, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 @pytest.mark.parametrize(
@@ -101,7 +105,7 @@ def test_an_unknown_name_is_answered_within_a_second(
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
-    assert seconds < 2  # promised is one; the machine that tests may be busy
+    assert seconds < 1.5  # on a quiet machine half of that
     assert list(tmp_path.iterdir()) == []
 
 

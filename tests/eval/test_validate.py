@@ -103,3 +103,12 @@ def test_data_that_is_not_there(toml: Path, trickle: Trickle) -> None:
     assert code == 2
     assert err.count("\n") == 1
     assert "imagenet; it should hold" in err
+
+
+def test_names_in_the_data_cannot_speak_to_the_terminal(toml: Path, trickle: Trickle) -> None:
+    file = toml.parent / "VOCdevkit/VOC2007/Annotations/test0.xml"
+    file.write_text(file.read_text().replace("<name>", "<name>\x9b31m\u202e", 1))
+    code, out, err = trickle("validate", toml)
+    assert code == 2
+    assert "test0.xml" in err
+    assert not {"\x9b", "\u202e"} & set(out + err)

@@ -1,0 +1,176 @@
+"""What the command line takes: verbs, flags, and what each says about itself."""
+
+from __future__ import annotations
+
+import argparse
+
+from eval.jobs import TASKS
+
+_SPEC_HELP = (
+    "resnet50d_mixup, scratch:resnet50d, timm:<model>[@FILE], torchvision:<model>[@NAME], "
+    "a path to an artifact, or a quoted wildcard like 'resnet50d_*'"
+)
+_RUN = (
+    "Pretrains backbones, fine-tunes a detector and a segmentor on each and on its control "
+    "from random weights, and tabulates what comes of it. What is done already is not done "
+    "again; several runs may share one --out. Exit code 0: all done; 1: some job failed, or "
+    "the run had to stop; 2: wrong usage; 130, 143: ended by Ctrl-C, SIGTERM."
+)
+_PRETRAIN = (
+    "Pretrains backbones and exports them as artifacts; a teacher that is needed comes first."
+)
+_SHOW = (
+    "Every number that the pretraining of a backbone will use, and which trick set it; first "
+    "as the recipe says it for ImageNet, then as the benchmark scales it."
+)
+_REPORT = "Writes the tables of everything that is recorded in a directory."
+_VALIDATE = (
+    "Reads every file of a benchmark's data once: decodes it, checks annotations, counts "
+    "classes, looks for test images among the training images, and keeps what every file was "
+    "for later runs. Exit code 0: the data can be used; 2: it cannot, and the last lines say "
+    "which files."
+)
+_DOCTOR = (
+    "Looks at everything that a run depends on and changes nothing. Exit code 0: nothing is "
+    "wrong; 1: something is, and the last lines say what, and what to do."
+)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of `trickle`."""
+    parser = argparse.ArgumentParser(
+        prog="trickle",
+        description="Which ImageNet training tricks trickle down to detection and segmentation?",
+        allow_abbrev=False,
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    run = verbs.add_parser(
+        "run", help="pretrain, fine-tune, tabulate", description=_RUN, allow_abbrev=False
+    )
+    _add_transfer_flags(run)
+    pretrain = verbs.add_parser(
+        "pretrain",
+        help="pretrain backbones, nothing more",
+        description=_PRETRAIN,
+        allow_abbrev=False,
+    )
+    _add_common_flags(pretrain)
+    listing = verbs.add_parser("list", help="every name that a command takes", allow_abbrev=False)
+    listing.add_argument("--tricks", action="store_true", help="the tricks: knobs, source, effect")
+    listing.add_argument("--json", action="store_true", help="as JSON")
+    _add_recipes_flag(listing)
+    shown = verbs.add_parser(
+        "show",
+        help="every number of a pretraining, and which trick set it",
+        description=_SHOW,
+        allow_abbrev=False,
+    )
+    shown.add_argument("backbone", metavar="BACKBONE", help="for example resnet50d_mixup")
+    shown.add_argument(
+        "--benchmark", default="mini", metavar="NAME|FILE", help="mini, paper or a TOML file"
+    )
+    shown.add_argument("--json", action="store_true", help="as JSON")
+    _add_recipes_flag(shown)
+    tables = verbs.add_parser(
+        "report",
+        help="write the tables again from the records",
+        description=_REPORT,
+        allow_abbrev=False,
+    )
+    tables.add_argument("--out", metavar="DIR", help="default: runs/<benchmark>, or runs/mini")
+    tables.add_argument("--benchmark", metavar="NAME", help="where DIR holds several")
+    validation = verbs.add_parser(
+        "validate",
+        help="read every file of a benchmark's data once",
+        description=_VALIDATE,
+        allow_abbrev=False,
+    )
+    validation.add_argument("benchmark", metavar="NAME|FILE", help="mini, paper or a TOML file")
+    _add_data_flags(validation)
+    validation.add_argument(
+        "--workers", type=_positive, metavar="N", help="processes; default: one for each core"
+    )
+    validation.add_argument("--json", action="store_true", help="as JSON")
+    doctor = verbs.add_parser(
+        "doctor",
+        help="versions, devices, data and folders, and what is wrong with them",
+        description=_DOCTOR,
+        allow_abbrev=False,
+    )
+    doctor.add_argument(
+        "--benchmark", metavar="NAME|FILE", help="whose data has to be there; default: mini"
+    )
+    doctor.add_argument("--out", metavar="DIR", help="look into the OUT of a run, too")
+    doctor.add_argument("--json", action="store_true", help="as JSON")
+    return parser
+
+
+def make_transfer_parser() -> argparse.ArgumentParser:
+    """The parser of `python eval/run_transfer.py`: that of the verb `run`."""
+    parser = argparse.ArgumentParser(prog="run_transfer.py", description=_RUN, allow_abbrev=False)
+    _add_transfer_flags(parser)
+    parser.set_defaults(verb="run")
+    return parser
+
+
+def _add_common_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--backbone", nargs="+", metavar="SPEC", help=_SPEC_HELP)
+    add("--benchmark", default="mini", metavar="NAME|FILE", help="mini, paper or a TOML file")
+    add("--seeds", nargs="+", type=_seed, default=[0], metavar="N", help="default: 0")
+    add("--out", metavar="DIR", help="default: runs/<benchmark>")
+    add("--dry-run", action="store_true", help="say which jobs there are, and do none")
+    add(
+        "--auto-accumulate",
+        action="store_true",
+        help="compute a batch that does not fit into memory in parts",
+    )
+    _add_data_flags(parser)
+    _add_recipes_flag(parser)
+
+
+def _add_transfer_flags(parser: argparse.ArgumentParser) -> None:
+    _add_common_flags(parser)
+    add = parser.add_argument
+    add("--tasks", nargs="+", choices=TASKS, help="default: all that the benchmark has")
+    add("--executor", choices=("local",), default="local", help="where the jobs run")
+    add("--list", action="store_true", help="every name that --backbone and --benchmark take")
+    add("--json", action="store_true", help="with --list: as JSON")
+
+
+def _add_data_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--tolerate",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="leave out at most N unusable files of the data; default: 0, refuse",
+    )
+    add(
+        "--full",
+        action="store_true",
+        help="compare every byte of the data with what it was when it was last read in full",
+    )
+
+
+def _add_recipes_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--recipes", metavar="FILE.py", help="recipes and tricks of your own")
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"a seed is a number in 0..{2**31 - 1}, not {text!r}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a number of files, 0 or more, not {text!r}")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a number, 1 or more, not {text!r}")
+    return int(text)
