@@ -41,7 +41,7 @@ def forks(request: pytest.FixtureRequest) -> ForkServerContext:
     """Processes that have imported already what takes seconds: torch and, for the slow tests,
     mmdet and mmseg."""
     slow = any(item.get_closest_marker("slow") for item in request.session.items)
-    modules = ["stage_imports"] if slow else ["classification.training"]
+    modules = ["stage_imports", "openmmlab_imports"] if slow else ["stage_imports"]
     before = {name: os.environ.get(name) for name in ("PYTHONPATH", "OMP_NUM_THREADS")}
     os.environ.update(PYTHONPATH=f"{ROOT}:{HERE}", OMP_NUM_THREADS="1")
     context = multiprocessing.get_context("forkserver")

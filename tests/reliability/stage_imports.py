@@ -1,26 +1,14 @@
-"""What the processes of these tests have in common, imported once: each is forked from it."""
+"""What all stages import, imported once: the processes of these tests are forked from it."""
 
+import matplotlib.pyplot
+import timm
+import torch._dynamo
+import torch.utils.tensorboard
+
+import backbones.artifact
+import backbones.cost
+import classification.pretrain
+import classification.training
 import engine.runner
-from engine.finetuning import prepare_openmmlab
 
-prepare_openmmlab()
-
-import mmdet.registry  # noqa: E402
-import mmseg.registry  # noqa: E402
-
-import classification.pretrain  # noqa: E402
-import classification.training  # noqa: E402
-import detection.data  # noqa: E402
-import detection.finetune  # noqa: E402
-import detection.metric  # noqa: E402
-import detection.model  # noqa: E402
-import segmentation.data  # noqa: E402
-import segmentation.finetune  # noqa: E402
-import segmentation.metric  # noqa: E402
-import segmentation.model  # noqa: E402
-from engine.scopes import prefix_types  # noqa: E402
-
-for package in (mmdet, mmseg):
-    prefix_types({}, package.__name__)  # imports it whole
-
-__all__ = ["classification", "detection", "engine", "segmentation"]
+__all__ = ["backbones", "classification", "engine", "matplotlib", "timm", "torch"]

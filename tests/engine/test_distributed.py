@@ -1,0 +1,73 @@
+"""What processes that train together agree on after each step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from engine import distributed
+from engine.processes import is_main, rank, share_of, world_size
+
+TogetherWith = Callable[[Tensor], None]
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> TogetherWith:
+    """two(tensor): this process is one of two, and what both add up is `tensor` in the other."""
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    def meet(theirs: Tensor) -> None:
+        monkeypatch.setattr(
+            distributed.distributed, "all_reduce", lambda ours: ours.add_(theirs.to(ours.dtype))
+        )
+
+    return meet
+
+
+def test_a_process_started_alone_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert (rank(), world_size(), is_main(), share_of(7)) == (0, 1, True, 7)
+
+
+def test_a_batch_is_shared_equally_or_not_at_all(two: TogetherWith) -> None:
+    assert (rank(), world_size(), is_main()) == (1, 2, False)
+    assert share_of(8) == 4
+    with pytest.raises(ValueError, match="a batch of 7 images cannot be shared equally by 2"):
+        share_of(7)
+
+
+def test_losses_become_their_mean(two: TogetherWith) -> None:
+    two(torch.tensor([3.0, float("nan")]))
+    outputs = {"loss": torch.tensor(1.0), "loss_boxes": torch.tensor(2.0), "lr": 0.1}
+    distributed.average_losses(outputs)
+    assert outputs["loss"].item() == 2.0
+    assert outputs["loss_boxes"].isnan(), "a loss that one of them has lost is lost for all"
+    assert outputs["lr"] == 0.1
+
+
+def test_statistics_that_are_learned_become_their_mean_and_others_keep_their_bits(
+    two: TogetherWith,
+) -> None:
+    model = nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(3))
+    learned, frozen = model
+    frozen.eval()
+    frozen.running_mean.fill_(0.1)
+    learned.running_mean.copy_(torch.tensor([1.0, 5.0]))
+    learned.running_var.copy_(torch.tensor([2.0, 2.0]))
+    two(torch.tensor([3.0, 7.0, 4.0, 2.0]))  # the other's two means and two variances
+    distributed.average_running_statistics(model)
+    assert learned.running_mean.tolist() == [2.0, 6.0]
+    assert learned.running_var.tolist() == [3.0, 2.0]
+    assert torch.equal(frozen.running_mean, torch.full((3,), 0.1))
+    distributed.average_running_statistics(nn.Linear(2, 2))  # nothing to agree on
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_one_that_is_asked_to_end_ends_all(two: TogetherWith, ours: int, theirs: int) -> None:
+    two(torch.tensor([float(theirs)]))
+    assert distributed.anyone(bool(ours)) == bool(ours or theirs)
