@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from benchmarks.schema import Benchmark
 from benchmarks.seal import check_seal
 from benchmarks.validation import ValidatedData, validate
 from engine.locks import exclusive
+from engine.processes import tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +109,9 @@ def _validated(benchmark: Benchmark, *, warn: bool, tolerate: int) -> PreparedBe
         budgets[stage] = getattr(benchmark, stage).leaving_out(data.left_out)
         warnings = [f"left out, {problem}" for problem in data.left_out.values()]
         for warning in [*data.warnings, *warnings] if warn else ():
-            print(f"{benchmark.name}, {stage}: {warning}", file=sys.stderr)
+            tell(f"{benchmark.name}, {stage}: {warning}")
     if warn and benchmark.world is None:
-        print(f"{benchmark.name}: {_how_far_read(found.values())}", file=sys.stderr)
+        tell(f"{benchmark.name}: {_how_far_read(found.values())}")
     return PreparedBenchmark(
         benchmark=benchmark.model_copy(update=budgets),
         digests={stage: data.digest for stage, data in found.items()},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,6 +118,28 @@ def make_runner(forget_mmengine: Callable[[], None]) -> Callable[..., QuietRunne
         )
 
     return make
+
+
+@pytest.fixture
+def leaked_memory() -> Callable[[], set[str]]:
+    """leaked_memory() -> the files of shared memory that are new since the test began and stay.
+
+    What other processes share meanwhile goes away with them.
+    """
+
+    def names() -> set[str]:
+        return set(os.listdir("/dev/shm"))
+
+    before = names()
+
+    def leaked() -> set[str]:
+        left, deadline = names() - before, time.monotonic() + 30
+        while left and time.monotonic() < deadline:
+            time.sleep(0.1)
+            left &= names()
+        return left
+
+    return leaked
 
 
 @pytest.fixture

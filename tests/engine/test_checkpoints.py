@@ -58,6 +58,7 @@ def assert_loads(work_dir: Path) -> int:
 
 
 def save_forever(work_dir: Path) -> None:
+    torch.set_num_threads(1)  # a forked process would wait for its parent's
     runner, step = fake_runner(work_dir), int(latest_checkpoint(work_dir).stem[5:])
     while True:
         step += 1
@@ -100,6 +101,7 @@ def test_a_kill_while_saving_leaves_a_checkpoint(
 @pytest.mark.parametrize("call", ["fsync", "replace", "after replace"])
 def test_a_kill_at_each_point_of_a_save(tmp_path: Path, call: str) -> None:
     def save_and_die() -> None:
+        torch.set_num_threads(1)
         name = call.removeprefix("after ")
         real = getattr(os, name)
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +57,19 @@ class SlowMetric(BaseMetric):
         return {"score": 0.0}
 
 
+@pytest.fixture(autouse=True)
+def _no_shared_memory_stays(leaked_memory: Callable[[], set[str]]) -> Iterator[None]:
+    yield
+    assert leaked_memory() == set()
+
+
 class Stage:
     """A stage in a forked process and a session of its own."""
 
     def __init__(self, main: Callable[[], object], sign: Path) -> None:
-        self.shared_memory = set(os.listdir("/dev/shm"))
-
         def run() -> None:
             os.setsid()
+            torch.set_num_threads(1)  # a forked process has none of its parent's threads
             sys.exit(run_stage(lambda argv: main() and None))
 
         self.process = multiprocessing.get_context("fork").Process(target=run)
@@ -100,7 +105,6 @@ class Stage:
         while self.session and time.monotonic() < started + seconds + 2:
             time.sleep(0.05)
         assert self.session == [], "orphans"
-        assert set(os.listdir("/dev/shm")) <= self.shared_memory
         return self.process.exitcode, seconds
 
 

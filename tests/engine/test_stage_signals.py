@@ -65,6 +65,7 @@ def test_a_signal_to_a_stage(
     make_benchmark: Callable[..., Path],
     tmp_path: Path,
     measured: Callable[[str], None],
+    leaked_memory: Callable[[], set[str]],
     stage: str,
     number: signal.Signals,
 ) -> None:
@@ -80,7 +81,6 @@ def test_a_signal_to_a_stage(
         words = words[2:]  # its artifact is the backbone
         backbone = create_backbone("resnet18d", width=0.125)
         save_artifact(tmp_path / "artifact", backbone, {"weights": "random"})
-    shared_memory = set(os.listdir("/dev/shm"))
     process = start([stage, *words], work_dir, tmp_path / "cache")
     os.killpg(process.pid, number)
     started = time.monotonic()
@@ -94,7 +94,7 @@ def test_a_signal_to_a_stage(
     assert err.splitlines()[-1].endswith(f"goes on from step {newest.stem.removeprefix('iter_')}")
     with pytest.raises(ProcessLookupError):  # no process is left in its group
         os.killpg(process.pid, 0)
-    assert set(os.listdir("/dev/shm")) <= shared_memory
+    assert leaked_memory() == set()
     measured(f"{stage.partition('.')[0]}, {number.name}: {seconds:.1f} s")
 
 
