@@ -14,8 +14,11 @@ ROWS := standard efficient cosine smooth distill mixup mixup_distill
 run: $(VENV)/ready
 	$(BIN)/python eval/run_transfer.py --backbone $(BACKBONE)
 
+# Processes of tests side by side, one thread each: on two cores twice as fast as one after another.
+PARALLEL := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+
 test: $(VENV)/ready
-	$(BIN)/pytest -m "not slow and not gpu and not cluster"
+	$(PARALLEL) -m "not slow and not gpu and not cluster"
 
 test-all: $(VENV)/ready
 	$(BIN)/pytest -m "not gpu"

@@ -22,7 +22,8 @@ class DamagedFile(ValueError):
 
 def write_checked_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
     """Writes the object with its checksum; otherwise as `write_json_atomic`."""
-    write_json_atomic(path, {**content, _FIELD: checksum(content)})
+    plain = json.loads(json.dumps(content, allow_nan=False))  # keys are strings, as when read
+    write_json_atomic(path, {**plain, _FIELD: checksum(plain)})
 
 
 def read_checked_json(path: Path) -> dict[str, Any]:

@@ -135,4 +135,5 @@ def _first_line(error: Exception) -> str:
     """Of torch's long text only what is wrong, not its advice to turn the safety off."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = next((line for line in lines if "Unsupported" in line or "GLOBAL" in line), None)
-    return f"{type(error).__name__}: {said or (lines[0] if lines else 'no reason given')}"
+    reason = said or (lines[0] if lines else "no reason given")
+    return f"{type(error).__name__}: {reason.rstrip('.')}"

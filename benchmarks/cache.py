@@ -23,24 +23,45 @@ def cache_folder() -> Path:
     return user_cache_path("trickle")
 
 
-def read_cached(kind: str, key: str) -> dict[str, Any] | None:
-    """What `write_cached` kept, or None; a file that is not as it was written counts as none."""
+class DamagedEntry(ValueError):
+    """A file of the cache that is not as it was written, or cannot be read; names it."""
+
+
+def read_kept(kind: str, key: str) -> dict[str, Any] | None:
+    """What `write_cached` kept, or None where nothing was. Raises DamagedEntry."""
+    entry = _entry(kind, key)
     try:
-        found = json.loads(_entry(kind, key).read_text(encoding="utf-8"))
+        found = json.loads(entry.read_text(encoding="utf-8"))
         value: dict[str, Any] = found["value"]
-        return value if found["sha256"] == _checksum(value) else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        whole = found["sha256"] == _checksum(value)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise DamagedEntry(f"{entry} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedEntry(f"{entry} is damaged") from error
+    if not whole:
+        raise DamagedEntry(f"{entry} is damaged")
+    return value
+
+
+def read_cached(kind: str, key: str) -> dict[str, Any] | None:
+    """The same for what can be found out again: what is damaged counts as none."""
+    try:
+        return read_kept(kind, key)
+    except DamagedEntry:
         return None
 
 
-def write_cached(kind: str, key: str, value: dict[str, Any]) -> None:
-    """Keep `value` for the next start. A cache that cannot be written costs only time."""
+def write_cached(kind: str, key: str, value: dict[str, Any]) -> bool:
+    """Keep `value` for the next start; False where the cache cannot be written."""
     entry = _entry(kind, key)
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         write_json_atomic(entry, {"sha256": _checksum(value), "value": value})
     except OSError:
-        return
+        return False
+    return True
 
 
 def _checksum(value: Any) -> str:

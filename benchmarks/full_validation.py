@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from benchmarks.cache import CACHE_VARIABLE, cache_folder
 from benchmarks.dataset_files import Finding, Sample, StageData
 from benchmarks.errors import DataError
 from benchmarks.manifest import (
@@ -33,6 +34,9 @@ from benchmarks.validation import (
     stage_data,
 )
 from benchmarks.worker_pool import as_done, usable_processes
+from engine.processes import tell
+
+_ACCEPT = "accept the data as it is by `trickle validate` without --full"
 
 SAMPLES_PER_TASK = 50
 SAMPLES_WORTH_A_PROCESS = 300
@@ -45,7 +49,9 @@ class StageReport:
 
     unit: what `counts` counts (images, boxes, pixels), by split and class. images: by split.
     problems: by image; warnings: one sentence each. duplicates: (training image, test image) of
-    equal pixels. changed: what differs from the last time that all was read.
+    equal pixels. changed: what differs from the last time that all was read; compared: the day of
+    that, None where nothing is known of one; damaged: why, where it was known and is not any more.
+    unkept: the cache could not be written, so that later runs know nothing of this.
     """
 
     stage: str
@@ -57,7 +63,10 @@ class StageReport:
     warnings: tuple[str, ...]
     duplicates: tuple[tuple[str, str], ...]
     changed: tuple[str, ...]
+    compared: str | None
+    damaged: str | None
     manifest: Manifest
+    unkept: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +87,8 @@ def validate_fully(
     """Read every file of `benchmark` (whose roots are absolute) once.
 
     Problems are reported, not raised; where there are at most `tolerate` of them and, with `full`,
-    nothing has changed since all was last read, what was found is kept for later runs.
+    nothing has changed since all was last read (as far as is known), what was found is kept for
+    later runs.
     workers: processes, by default one for each core and none for a few files.
 
     Raises DataError where a folder or list is missing, or too little is left.
@@ -93,37 +103,70 @@ def validate_fully(
         for stage, (data, _, samples) in zip(benchmark.stages, read, strict=True)
     ]
     total = sum(len(report.problems) for report in reports)
-    if total <= tolerate and not (full and any(report.changed for report in reports)):
-        for report, (data, fingerprint, samples) in zip(reports, read, strict=True):
-            remember(
-                checks_key(report.stage, data),
-                data,
-                fingerprint=fingerprint,
-                problems=report.problems,
-                undecodable=[image for image, item in samples.items() if not item.decoded],
-                warnings=report.warnings,
-                read_on=report.manifest.read_on,
-            )
-            write_manifest(report.stage, report.root, report.manifest)
-    return reports
+    if total > tolerate or (full and any(r.changed or r.damaged for r in reports)):
+        return reports
+    kept = []
+    for report, (data, fingerprint, samples) in zip(reports, read, strict=True):
+        _, checks = remember(
+            checks_key(report.stage, data),
+            data,
+            fingerprint=fingerprint,
+            problems=report.problems,
+            undecodable=[image for image, item in samples.items() if not item.decoded],
+            warnings=report.warnings,
+            read_on=report.manifest.read_on,
+            duplicates=len(report.duplicates),
+        )
+        manifest = write_manifest(report.stage, report.root, report.manifest)
+        kept.append(replace(report, unkept=not (checks and manifest)))
+    return kept
 
 
 def require_unchanged(benchmark: Benchmark, *, tolerate: int = 0) -> None:
-    """DataError naming what has changed since all files were last read; else reads them now.
+    """DataError naming what has changed since all files were last read, or a damaged manifest.
 
-    Compares every byte of every file by its sha256.
+    Compares every byte of every file by its sha256. A stage of which nothing is known is said on
+    standard error, and all is read now, to be compared from then on.
     """
-    manifests = {s: read_manifest(s, getattr(benchmark, s).root) for s in benchmark.stages}
-    if None in manifests.values():
-        reports = validate_fully(benchmark, tolerate=tolerate)
-        refuse_more_than(tolerate, benchmark.name, {r.stage: r.problems for r in reports})
-        return
+    try:
+        manifests = {s: read_manifest(s, getattr(benchmark, s).root) for s in benchmark.stages}
+    except DataError as error:
+        raise DataError(f"{error}\nRestore it; or {_ACCEPT}") from error
     for stage, manifest in manifests.items():
-        assert manifest is not None
+        if manifest is None:
+            continue
         files = stage_data(benchmark, stage).files
         usable = files.without(manifest.left_out)
         if changed := changed_files(manifest, hash_files(usable), usable):
             raise DataError(changes(benchmark.name, stage, changed, manifest.read_on))
+    if None not in manifests.values():
+        return
+    reports = validate_fully(benchmark, tolerate=tolerate, full=True)
+    refuse_more_than(tolerate, benchmark.name, {r.stage: r.problems for r in reports})
+    for report in reports:
+        if report.changed and report.compared:  # since we looked, a moment ago
+            raise DataError(changes(benchmark.name, report.stage, report.changed, report.compared))
+        for line in (nothing_to_compare_with(report), not_kept(report)):
+            if line is not None:
+                tell(f"{benchmark.name}, {report.stage}: {line}")
+
+
+def nothing_to_compare_with(report: StageReport) -> str | None:
+    """What to say of data that should be compared and is read for the first time."""
+    if report.compared is not None or report.damaged is not None:
+        return None
+    return "nothing to compare with: it was never read in full; read now, and compared from now on"
+
+
+def not_kept(report: StageReport) -> str | None:
+    """What to say where the next run will know nothing of this one."""
+    if not report.unkept:
+        return None
+    return (
+        f"what was found cannot be written to {cache_folder()}, so that nothing can be compared "
+        f"with it later; let the environment variable {CACHE_VARIABLE} name a folder that can be "
+        "written"
+    )
 
 
 def changes(benchmark: str, stage: str, changed: Iterable[str], since: str) -> str:
@@ -131,7 +174,7 @@ def changes(benchmark: str, stage: str, changed: Iterable[str], since: str) -> s
     lines = {line: line for line in changed}
     return (
         f"{stage} data of benchmark {benchmark} is not what was read on {since}:\n{listed(lines)}\n"
-        f"Restore it; or accept it as it is by `trickle validate` without --full"
+        f"Restore it; or {_ACCEPT}"
     )
 
 
@@ -200,7 +243,11 @@ def _report(stage: str, data: StageData, read: dict[str, _Read]) -> StageReport:
     files = {name: facts for item in read.values() for name, facts in item.files.items()}
     files |= {name: file_facts(data.files.root / name) for name in data.files.lists}
     manifest = Manifest(files=files, left_out=tuple(sorted(problems)), read_on=today())
-    before = read_manifest(stage, data.files.root)
+    before, damaged = None, None
+    try:
+        before = read_manifest(stage, data.files.root)
+    except DataError as error:
+        damaged = str(error)
     usable = data.files.without(problems)
     return StageReport(
         stage=stage,
@@ -212,5 +259,7 @@ def _report(stage: str, data: StageData, read: dict[str, _Read]) -> StageReport:
         warnings=conclude(data, findings, problems),
         duplicates=tuple(sorted(pairs)),
         changed=() if before is None else changed_files(before, files, usable),
+        compared=None if before is None else before.read_on,
+        damaged=damaged,
         manifest=manifest,
     )

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from backbones.atomic import sha256_file
-from benchmarks.cache import read_cached, write_cached
+from benchmarks.cache import DamagedEntry, read_kept, write_cached
 from benchmarks.dataset_files import DatasetFiles
 from benchmarks.errors import DataError
 from benchmarks.worker_pool import as_done, usable_processes
@@ -62,8 +62,11 @@ def today() -> str:
 
 
 def read_manifest(stage: str, root: Path) -> Manifest | None:
-    """None where there is none; one that is damaged counts as none."""
-    found = read_cached("manifests", _key(stage, root))
+    """None where there is none. Raises DataError naming the file of one that is damaged."""
+    try:
+        found = read_kept("manifests", _key(stage, root))
+    except DamagedEntry as error:
+        raise DataError(f"what the files in {root} were is not known any more: {error}") from error
     if found is None:
         return None
     files = {
@@ -73,15 +76,15 @@ def read_manifest(stage: str, root: Path) -> Manifest | None:
     return Manifest(files=files, left_out=tuple(found["left_out"]), read_on=found["read_on"])
 
 
-def write_manifest(stage: str, root: Path, manifest: Manifest) -> None:
-    """Whole or not at all; a cache that cannot be written costs only time."""
+def write_manifest(stage: str, root: Path, manifest: Manifest) -> bool:
+    """Whole or not at all; False where the cache cannot be written."""
     content = {
         "read_on": manifest.read_on,
         "digest": manifest.digest,
         "left_out": list(manifest.left_out),
         "files": {n: [f.size, f.mtime_ns, f.sha256] for n, f in sorted(manifest.files.items())},
     }
-    write_cached("manifests", _key(stage, root), content)
+    return write_cached("manifests", _key(stage, root), content)
 
 
 def changed_files(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.cache import CACHE_VARIABLE, cache_folder
@@ -18,19 +18,24 @@ from engine.processes import tell
 @dataclass(frozen=True, kw_only=True)
 class PreparedBenchmark:
     """benchmark: with absolute roots and what is left out; digests: of the data that is left, by
-    stage ("pretraining", ...). tolerate: how many unusable images could be left out."""
+    stage ("pretraining", ...). tolerate: how many unusable images could be left out. duplicates:
+    how many test images are known to be among the training images, by stage."""
 
     benchmark: Benchmark
     digests: dict[str, str]
     tolerate: int = 0
+    duplicates: dict[str, int] = field(default_factory=dict)
 
     def notes(self, stage: str) -> tuple[str, ...]:
         """What a reader of the numbers of `stage` should know of its data."""
         left_out = len(getattr(self.benchmark, stage).left_out)
-        if not left_out:
-            return ()
-        files = f"{left_out} unusable {'file was' if left_out == 1 else 'files were'}"
-        return (f"{files} left out (--tolerate {self.tolerate})",)
+        notes = []
+        if left_out:
+            files = f"{left_out} unusable {'file was' if left_out == 1 else 'files were'}"
+            notes.append(f"{files} left out (--tolerate {self.tolerate})")
+        if duplicates := self.duplicates.get(stage):
+            notes.append(_among_the_training_images(duplicates))
+        return tuple(notes)
 
 
 def ensure_ready(
@@ -53,11 +58,13 @@ def ensure_ready(
     return _validated(ready, warn=warn, tolerate=tolerate)
 
 
-def find_ready(benchmark: Benchmark, *, tolerate: int = 0) -> PreparedBenchmark | None:
+def find_ready(
+    benchmark: Benchmark, *, tolerate: int = 0, full: bool = False
+) -> PreparedBenchmark | None:
     """As `ensure_ready`, but None where the world would have to be rendered first."""
     if benchmark.world is not None and not world_folder(benchmark).is_dir():
         return None
-    return ensure_ready(benchmark, tolerate=tolerate)
+    return ensure_ready(benchmark, tolerate=tolerate, full=full)
 
 
 def place(benchmark: Benchmark, *, full: bool = False) -> Benchmark:
@@ -108,6 +115,9 @@ def _validated(benchmark: Benchmark, *, warn: bool, tolerate: int) -> PreparedBe
     for stage, data in found.items():
         budgets[stage] = getattr(benchmark, stage).leaving_out(data.left_out)
         warnings = [f"left out, {problem}" for problem in data.left_out.values()]
+        if data.duplicates:
+            same = _among_the_training_images(data.duplicates)
+            warnings.append(f"{same} (`trickle validate` names each)")
         for warning in [*data.warnings, *warnings] if warn else ():
             tell(f"{benchmark.name}, {stage}: {warning}")
     if warn and benchmark.world is None:
@@ -116,7 +126,13 @@ def _validated(benchmark: Benchmark, *, warn: bool, tolerate: int) -> PreparedBe
         benchmark=benchmark.model_copy(update=budgets),
         digests={stage: data.digest for stage, data in found.items()},
         tolerate=tolerate,
+        duplicates={stage: data.duplicates for stage, data in found.items()},
     )
+
+
+def _among_the_training_images(duplicates: int) -> str:
+    images = "test image is" if duplicates == 1 else "test images are"
+    return f"{duplicates:,} {images} among the training images, pixel by pixel"
 
 
 def _how_far_read(found: Iterable[ValidatedData]) -> str:

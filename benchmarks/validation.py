@@ -14,7 +14,7 @@ from benchmarks.digest import dataset_digest
 from benchmarks.errors import DataError
 from benchmarks.schema import Benchmark
 
-CHECKS_VERSION = 2
+CHECKS_VERSION = 3
 """Counts up when a check changes, so that data checked by the old one is checked again."""
 
 SHOWN_FILES = 10
@@ -25,13 +25,15 @@ class ValidatedData:
     """digest: of what is left, see `dataset_digest`; warnings: one sentence each.
 
     left_out: what is wrong with each unusable image or its annotation, by the image's path.
-    read_on: the day on which every file was read in full (`trickle validate`), if that was done.
+    read_on: the day on which every file was read in full (`trickle validate`), if that was done;
+    duplicates: how many test images it then found among the training images, by their pixels.
     """
 
     digest: str
     warnings: tuple[str, ...]
     left_out: Mapping[str, str]
     read_on: str | None
+    duplicates: int = 0
 
 
 def validate(benchmark: Benchmark, *, tolerate: int = 0) -> dict[str, ValidatedData]:
@@ -143,11 +145,12 @@ def remember(
     warnings: Sequence[str],
     undecodable: Sequence[str] = (),
     read_on: str | None = None,
-) -> dict[str, Any]:
-    """Keep what was found for later starts, and give it.
+    duplicates: int = 0,
+) -> tuple[dict[str, Any], bool]:
+    """Keep what was found for later starts; gives it, and whether it could be kept.
 
-    undecodable: those of `problems` that only decoding shows; read_on: the day on which every file
-    was read in full, if that has been done.
+    undecodable: those of `problems` that only decoding shows; read_on and duplicates: as in
+    ValidatedData.
     """
     known = {
         "fingerprint": fingerprint,
@@ -156,9 +159,9 @@ def remember(
         "left_out": dict(problems),
         "undecodable": list(undecodable),
         "read_on": read_on,
+        "duplicates": duplicates,
     }
-    write_cached("checks", key, known)
-    return known
+    return known, write_cached("checks", key, known)
 
 
 def _validate_stage(benchmark: Benchmark, stage: str, tolerate: int) -> ValidatedData:
@@ -177,7 +180,7 @@ def _validate_stage(benchmark: Benchmark, stage: str, tolerate: int) -> Validate
                 problems = {image: known["left_out"][image] for image in undecodable} | problems
             if len(problems) > tolerate:
                 return ValidatedData(digest="", warnings=(), left_out=problems, read_on=None)
-            known = remember(
+            known, _ = remember(
                 key,
                 data,
                 fingerprint=fingerprint,
@@ -185,6 +188,7 @@ def _validate_stage(benchmark: Benchmark, stage: str, tolerate: int) -> Validate
                 warnings=conclude(data, findings, problems),
                 undecodable=undecodable,
                 read_on=None if known is None else known["read_on"],
+                duplicates=0 if known is None else known["duplicates"],
             )
     except DataError as error:
         raise DataError(f"{stage} data of benchmark {benchmark.name}: {error}") from error
@@ -193,4 +197,5 @@ def _validate_stage(benchmark: Benchmark, stage: str, tolerate: int) -> Validate
         warnings=tuple(known["warnings"]),
         left_out=known["left_out"],
         read_on=known["read_on"],
+        duplicates=known["duplicates"],
     )

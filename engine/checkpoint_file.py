@@ -13,6 +13,7 @@ from collections import Counter, OrderedDict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 from torch import Tensor
 
@@ -33,7 +34,8 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Writes the file whole or not at all, replacing one that is there.
 
     content: dicts (OrderedDict and Counter too), lists and tuples of tensors, numbers, strings and
-    None. Types, number formats and memory layouts come back as they were. Raises TypeError naming
+    None. Types, number formats and memory layouts come back as they were, but for numpy's scalars,
+    which become Python's. Raises TypeError naming
     the place of anything else; OSError when the disk refuses.
     """
     tensors: dict[str, Tensor] = {}
@@ -48,8 +50,8 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """What `write_checkpoint` was given, its tensors on the CPU.
 
-    Raises DamagedCheckpoint where a byte is not as it was written, OSError where the file cannot
-    be read.
+    Raises DamagedCheckpoint where a byte is not as it was written, ValueError for the whole file of
+    another version, OSError where it cannot be read.
     """
     data = path.read_bytes()
     try:
@@ -59,13 +61,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         digest.update(memoryview(data)[place + 64 :])
         if data[place : place + 64] != digest.hexdigest().encode():
             raise ValueError("its bytes do not have its SHA-256")
-        metadata = json.loads(data[8 : 8 + _header_length(data)])["__metadata__"]
-        if metadata["format"] != _FORMAT:
-            raise ValueError(f"its format is {metadata['format']!r}, not {_FORMAT!r}")
-        content = _nest(json.loads(metadata["structure"]), safetensors.torch.load(data))
-    # Damaged bytes raise whatever they happen to lead to.
-    except Exception as error:
+    except ValueError as error:
         raise DamagedCheckpoint(f"{path} is damaged: {error}") from error
+    metadata = json.loads(data[8 : 8 + _header_length(data)])["__metadata__"]
+    if metadata.get("format") != _FORMAT:
+        raise ValueError(
+            f"{path} was written by another version of Trickle (its format is "
+            f"{metadata.get('format')!r}, not {_FORMAT!r}): go on with that version, or delete the "
+            "folder to start anew"
+        )
+    content = _nest(json.loads(metadata["structure"]), safetensors.torch.load(data))
     assert isinstance(content, dict), "only dicts are written"
     return content
 
@@ -83,6 +88,8 @@ def _place_of_digest(data: bytes | bytearray) -> int:
 
 def _flatten(value: Any, path: tuple[str, ...], tensors: dict[str, Tensor]) -> Any:
     """JSON for `value`; its tensors go to `tensors`."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if type(value) in _SCALARS:
         return value
     if isinstance(value, Tensor):
@@ -115,6 +122,8 @@ def _flatten(value: Any, path: tuple[str, ...], tensors: dict[str, Tensor]) -> A
 
 
 def _key(key: Any, path: tuple[str, ...]) -> Any:
+    if isinstance(key, np.generic):
+        key = key.item()
     if type(key) not in _SCALARS:
         raise TypeError(f"a key of {'/'.join(path)} in a checkpoint is {key!r}, not a plain value")
     return key

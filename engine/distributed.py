@@ -81,3 +81,16 @@ def anyone(flag: bool) -> bool:
     flags = torch.tensor([float(flag)], device=get_device())
     distributed.all_reduce(flags)
     return bool(flags.item())
+
+
+def require_same_step(step: int) -> None:
+    """ValueError where the processes would go on from different steps."""
+    mine = torch.tensor([step], device=get_device())
+    steps = [torch.zeros_like(mine) for _ in range(world_size())]
+    distributed.all_gather(steps, mine)
+    found = [int(other) for other in steps]
+    if len(set(found)) > 1:
+        raise ValueError(
+            f"the {len(found)} processes would go on from the steps {', '.join(map(str, found))}: "
+            "the work directory must be one folder that all machines see, its checkpoints the same"
+        )

@@ -1,4 +1,4 @@
-"""A loss that is no number or explodes, and weights that are no numbers, end a run at once."""
+"""A loss that is no number or explodes, and weights that are no numbers, end a run soon."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ _STATE = "first_losses"
 
 
 class Diverged(RuntimeError):
-    """The training is lost: its loss is NaN, infinite or exploded, or its weights are."""
+    """The training is lost: its loss is NaN, infinite or exploded, or its weights or running
+    statistics are not finite."""
 
 
 class StopOnDivergence(Hook):
     """Raises Diverged within `interval` steps of the first loss that is lost (see EXPLODED).
 
-    It looks before each checkpoint too, also at the weights, and so before each validation: what
+    It looks before each checkpoint too, also at the weights and running statistics,
+    and so before each validation: what
     is kept is always from before the trouble. A run that goes on from there ends the same way.
     """
 
@@ -53,9 +55,10 @@ class StopOnDivergence(Hook):
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         self._check(runner, runner.iter)
-        for name, weight in bare(runner.model).named_parameters():
-            if not weight.isfinite().all():
-                raise Diverged(self._said(runner, runner.iter, f"the weights {name} are lost"))
+        # A float16 overflow leaves out the step and keeps the statistics that it spoiled.
+        for name, tensor in bare(runner.model).state_dict().items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise Diverged(self._said(runner, runner.iter, f"{name} is not finite"))
         checkpoint[_STATE] = self.first
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:

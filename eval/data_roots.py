@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.errors import DataError
 from benchmarks.manifest import read_manifest
 from benchmarks.prepare import world_folder
 from benchmarks.schema import Benchmark, benchmark_file, load_benchmark
@@ -53,9 +54,15 @@ def check_data(name: str, *, asked: bool) -> Section:
         state, named = folder_state(root), variables.get(stage, [])
         said = [f"{root}: {state.text}", *(f"set by {name}" for name in named)]
         if state.usable:
-            said += [
-                _validated(stage, root) if state.counted else "validated or not: not looked up"
-            ]
+            known = "validated or not: not looked up"
+            try:
+                if state.counted:
+                    known = _validated(stage, root)
+            except DataError as error:
+                known = str(error)
+                fix = f"restore it; or accept the data as it is by `trickle validate {name}`"
+                findings += [Finding(what=known, fix=fix)] if asked else []
+            said.append(known)
         facts[stage] = "; ".join(said)
         if asked and not state.usable:
             file = benchmark_file(name)

@@ -51,7 +51,7 @@ def make_notes(table: Table, records: Sequence[Record]) -> list[str]:
         for line in problem_lines(row)
     ]
     notes += _unique(
-        f"{escape_markdown(record.backbone)}, seed {record.seed}: {escape_markdown(note)}."
+        f"{escape_markdown(f'{record.backbone}, seed {record.seed}: {note}'.rstrip('.'))}."
         for record in used
         for note in record.notes
     )

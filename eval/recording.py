@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,10 @@ from backbones.card import ArtifactError, Card, read_card
 from engine.results import Metric, StageResult
 from eval.jobs import Job
 from eval.records import Record, Status, TaskName, canonical
+
+ONLY_KNOWN_AFTER = frozenset({"precision", "micro_batch", "processes"})
+"""Of a protocol: how the machine came to carry it out. These values move a number a little, and two
+machines that differ in them have still answered the same question."""
 
 
 def record_of_result(job: Job, *, command: str, message: str | None = None) -> Record:
@@ -22,7 +27,7 @@ def record_of_result(job: Job, *, command: str, message: str | None = None) -> R
         result = StageResult.read(job.result)
     except FileNotFoundError:
         raise ValueError(f"the process ended well and wrote no result to {job.result}") from None
-    beyond_plan = _check_protocol(job, result.protocol)
+    ran = _check_protocol(job, result.protocol)
     card = card_of(job)
     if job.kind == "classification" and result.status == "ok" and card is None:
         raise ValueError(f"the process ended well and left no artifact at {job.artifact}")
@@ -34,7 +39,8 @@ def record_of_result(job: Job, *, command: str, message: str | None = None) -> R
         per_class=result.per_class,
         cost={**result.cost, **_backbone_cost(card)},
         weights_sha256=None if card is None else card.sha256,
-        environment={**beyond_plan, **result.environment, **_origin(command)},
+        environment={**result.environment, **_origin(command)},
+        protocol={**job.protocol, **ran},
         notes=result.notes,
     )
 
@@ -65,7 +71,9 @@ def record_of_failure(job: Job, *, status: Status, message: str, command: str) -
     return _record(job, status=status, message=message, environment=_origin(command))
 
 
-def _record(job: Job, *, status: Status, **content: Any) -> Record:
+def _record(
+    job: Job, *, status: Status, protocol: Mapping[str, Any] | None = None, **content: Any
+) -> Record:
     task: TaskName | None = None if job.kind == "obtain" else job.kind
     assert task is not None, "obtaining weights has no record"
     assert job.key is not None, "every task has a key"
@@ -78,7 +86,7 @@ def _record(job: Job, *, status: Status, **content: Any) -> Record:
         tricks=spec.tricks,
         task=task,
         benchmark=job.benchmark,
-        protocol=_plain(job.protocol),
+        protocol=_plain(job.protocol if protocol is None else protocol),
         seed=job.seed,
         status=status,
         **content,
@@ -108,8 +116,8 @@ def _backbone_cost(card: Card | None) -> dict[str, float]:
     }
 
 
-def _check_protocol(job: Job, ran: dict[str, Any]) -> dict[str, str]:
-    """What the machine added to the planned protocol, such as its precision.
+def _check_protocol(job: Job, ran: dict[str, Any]) -> dict[str, Any]:
+    """What the machine added to the planned protocol, such as its precision; see ONLY_KNOWN_AFTER.
 
     Raises ValueError where the two contradict each other: a benchmark file or data that change
     during a run would put a number under a wrong key.
@@ -121,9 +129,20 @@ def _check_protocol(job: Job, ran: dict[str, Any]) -> dict[str, str]:
             f"the process ran another protocol than was planned ({', '.join(differing)} differ): "
             "the benchmark file or its data changed meanwhile; run the command again"
         )
-    return {key: str(value) for key, value in ran.items() if key not in planned}
+    added = {key: value for key, value in ran.items() if key not in planned}
+    if unplanned := sorted(added.keys() - ONLY_KNOWN_AFTER):
+        raise ValueError(
+            f"{job.result} holds {', '.join(unplanned)} in its protocol, which was not planned: "
+            "delete it and run the command again"
+        )
+    return added
 
 
-def _plain(protocol: dict[str, Any]) -> dict[str, Any]:
+def as_planned(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a record's protocol that its key follows from."""
+    return {key: value for key, value in protocol.items() if key not in ONLY_KNOWN_AFTER}
+
+
+def _plain(protocol: Mapping[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(canonical(protocol))
     return plain

@@ -21,12 +21,15 @@ _LABEL_WIDTH = 46
 
 
 class Screen:
-    """Writes to standard output; a Watcher of the executor. out: the run's OUT."""
+    """Writes to standard output, unless that is closed; a Watcher of the executor.
+
+    out: the run's OUT.
+    """
 
     def __init__(self, out: Path, stream: TextIO | None = None) -> None:
         self.out = out
         self.logs = Layout(out).logs
-        self.stream = stream if stream is not None else sys.stdout
+        self.stream: TextIO | None = stream if stream is not None else sys.stdout
 
     def say(self, text: str = "") -> None:
         # Flushed: the jobs write to the same terminal.
@@ -67,7 +70,7 @@ class Screen:
 
     def table(self, table: Table) -> None:
         self.say()
-        if self.stream.isatty():
+        if self.stream is not None and self.stream.isatty():
             self._rich_table(table)
         else:
             self.say(to_markdown(table, ()).strip())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from eval.recording import as_planned
 from eval.records import Record, TaskName, canonical
 from eval.summary import RowName
 
@@ -29,15 +30,15 @@ def select_comparable(records: Iterable[Record]) -> Selection:
     """
     everything = sorted(records, key=lambda record: (record.finished, record.key))
     newest_protocol: dict[TaskName, str] = {
-        record.task: canonical(record.protocol)
+        record.task: canonical(as_planned(record.protocol))
         for record in everything
         if record.task != "classification"
     }
     fitting = [
         record
         for record in everything
-        if newest_protocol.get(record.task, canonical(record.protocol))
-        == canonical(record.protocol)
+        if record.task == "classification"
+        or canonical(as_planned(record.protocol)) == newest_protocol[record.task]
     ]
     newest_lineage = {record.backbone: record.lineage for record in fitting}
     chosen: dict[tuple[str, str, int], Record] = {}

@@ -13,7 +13,7 @@ from backbones.atomic import write_text_atomic
 from eval.intervals import Interval
 from eval.process import one_line
 from eval.summary import TASK_OF_METRIC, Row, Score, Table
-from eval.text import escape_markdown, in_one_line, no_formula
+from eval.text import escape_cell, escape_markdown, in_one_line, no_formula
 
 MISSING = "–"
 _TITLES = {"top1": "top-1"}
@@ -86,7 +86,7 @@ def to_csv(table: Table) -> str:
 def to_markdown(table: Table, notes: Sequence[str]) -> str:
     """The table with its notes below it, for a README."""
     header, rows = cells(table)
-    shown = [[escape_markdown(cell) for cell in line] for line in (header, *rows)]
+    shown = [[escape_cell(cell) for cell in line] for line in (header, *rows)]
     lines = [shown[0], ["---", *["---:"] * (len(header) - 1)], *shown[1:]]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     below = "\n".join(f"- {note}" for note in notes)

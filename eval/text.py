@@ -10,7 +10,8 @@ import unicodedata
 _UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _FORMULA = re.compile(r"(^|[;,|]\s*)(?=[=+\-@＝＋－＠])")
 # "_" within a word is no emphasis, and names are full of them.
-_MARKDOWN = re.compile(r"([\\`*<\[\]|~&$#]|(?<![^\W_])_|_(?![^\W_])|^[-+=>]|^\d+(?=[.)]))")
+_IN_LINE = re.compile(r"[\\`*<\[\]|~&$#]|(?<![^\W_])_|_(?![^\W_])")
+_AT_START = re.compile(r"^[-+=>]|^\d+(?=[.)])")
 
 
 def visible(text: str) -> str:
@@ -36,7 +37,12 @@ def no_formula(text: str) -> str:
 
 def escape_markdown(text: str) -> str:
     """In one line, shown as it is: no new column, link, emphasis, heading, list, entity or HTML."""
-    return _MARKDOWN.sub(_escaped, in_one_line(text))
+    return _AT_START.sub(_escaped, escape_cell(text))
+
+
+def escape_cell(text: str) -> str:
+    """The same for a cell of a table, where no line begins: `33.3` and `+1.4` stay as they are."""
+    return _IN_LINE.sub(_escaped, in_one_line(text))
 
 
 def _escaped(found: re.Match[str]) -> str:

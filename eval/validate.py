@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,12 @@ SHOWN = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """refused: why the data cannot be used, in lines; empty where it can."""
+    """refused: why the data cannot be used, in lines; empty where it can. full: whether it was to
+    be compared with what it was."""
 
     benchmark: str
     tolerate: int
+    full: bool
     reports: Sequence[StageReport]
     refused: tuple[str, ...]
 
@@ -29,8 +31,8 @@ def validate_benchmark(
 ) -> Verdict:
     """Reads every file of the benchmark's data once, rendering it first where it is rendered.
 
-    full: files that have changed since all were last read refuse it. Raises ValueError where a
-    folder or list is missing.
+    full: files that have changed since all were last read refuse it, and so does a damaged
+    manifest. Raises ValueError where a folder or list is missing.
     """
     from benchmarks.full_validation import validate_fully
     from benchmarks.prepare import place
@@ -52,13 +54,23 @@ def validate_benchmark(
         refused.append(f"{_count(len(changed), 'file')} changed since all were last read:")
         refused += [f"  {line}" for line in changed]
         refused.append("Restore them; or accept the data as it is by leaving out --full.")
+    damaged = [report.damaged for report in reports if report.damaged]
+    if full and damaged:
+        refused += damaged
+        refused.append("Restore it; or accept the data as it is by leaving out --full.")
     return Verdict(
-        benchmark=benchmark.name, tolerate=tolerate, reports=reports, refused=tuple(refused)
+        benchmark=benchmark.name,
+        tolerate=tolerate,
+        full=full,
+        reports=reports,
+        refused=tuple(refused),
     )
 
 
 def to_text(verdict: Verdict) -> str:
     """A summary for people; what is refused is not in it."""
+    from benchmarks.full_validation import not_kept, nothing_to_compare_with
+
     lines = []
     for report in verdict.reports:
         lines.append(f"{verdict.benchmark}, {report.stage}: {report.root}")
@@ -74,10 +86,16 @@ def to_text(verdict: Verdict) -> str:
                 what += f" (fewest {least:,}: {fewest}; most {largest:,}: {most})"
             lines.append(what)
         lines += [f"  warning: {warning}" for warning in report.warnings]
-        lines += _shown("left out", report.problems.values())
-        lines += _shown("changed since all was last read", report.changed)
-        same = (f"{test} has the pixels of {train}" for train, test in report.duplicates)
-        lines += _shown("test images that are training images too", same)
+        if (unkept := not_kept(report)) is not None:
+            lines.append(f"  warning: {unkept}")
+        if verdict.full and (first := nothing_to_compare_with(report)) is not None:
+            lines.append(f"  {first}")
+        if not verdict.full and report.damaged is not None:
+            lines.append(f"  warning: {report.damaged}; read now, and compared from now on")
+        lines += _shown(report.problems.values(), "left out")
+        lines += _shown(report.changed, "changed since all was last read")
+        same = [f"{test} has the pixels of {train}" for train, test in report.duplicates]
+        lines += _shown(same, f"test image{'s' * (len(same) != 1)} among the training images")
         lines.append(f"  digest of all content: {report.manifest.digest}")
     return "\n".join(lines)
 
@@ -101,6 +119,9 @@ def to_report(verdict: Verdict) -> dict[str, Any]:
                 "warnings": list(report.warnings),
                 "duplicates": [list(pair) for pair in report.duplicates],
                 "changed": list(report.changed),
+                "compared": report.compared,
+                "damaged": report.damaged,
+                "kept": not verdict.refused and not report.unkept,
                 "digest": report.manifest.digest,
             }
             for report in verdict.reports
@@ -108,7 +129,7 @@ def to_report(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _shown(title: str, lines: Any) -> list[str]:
+def _shown(lines: Iterable[str], title: str) -> list[str]:
     every = list(lines)
     if not every:
         return []

@@ -14,7 +14,7 @@ import pytest
 from benchmarks.errors import DataError
 from benchmarks.full_validation import StageReport, validate_fully
 from benchmarks.manifest import read_manifest
-from benchmarks.prepare import ensure_ready
+from benchmarks.prepare import ensure_ready, find_ready
 from benchmarks.schema import Benchmark, load_benchmark
 
 IMAGE = "imagenet/train/blue/3.jpg"
@@ -61,6 +61,7 @@ def test_counts_are_those_of_the_files(squares: Benchmark, tmp_path: Path) -> No
 
 @pytest.mark.reliability(11, "The number of processes changes nothing of a validation")
 def test_processes_change_nothing(squares: Benchmark) -> None:
+    validate_fully(squares)  # with which both are compared
     assert validate_fully(squares, workers=1) == validate_fully(squares, workers=2)
 
 
@@ -114,9 +115,13 @@ def test_a_flipped_byte_is_refused(squares: Benchmark, tmp_path: Path, place: st
         ensure_ready(squares, full=True)
 
 
-def test_full_reads_everything_where_nothing_was_read_before(squares: Benchmark) -> None:
+def test_full_reads_everything_where_nothing_was_read_before(
+    squares: Benchmark, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert read_manifest("pretraining", squares.pretraining.root) is None
     ensure_ready(squares, full=True)
+    told = capfd.readouterr().err
+    assert told.count("nothing to compare with: it was never read in full; read now") == 3
     kept = read_manifest("pretraining", squares.pretraining.root)
     assert kept is not None
     assert len(kept.files) == 33
@@ -148,14 +153,64 @@ def test_what_is_refused_is_not_kept(squares: Benchmark, tmp_path: Path) -> None
     ensure_ready(squares, tolerate=1, full=True)
 
 
-@pytest.mark.reliability(4, "A damaged manifest of the data is not believed")
-def test_a_damaged_manifest_counts_as_none(squares: Benchmark, cache: Path) -> None:
+def manifests(cache: Path) -> dict[str, Path]:
+    """The file of each stage's manifest: the longest is pretraining's, with its 33 files."""
+    files = sorted((cache / "manifests").iterdir(), key=lambda file: file.read_text().count("jpg"))
+    return dict(zip(("segmentation", "detection", "pretraining"), files, strict=True))
+
+
+@pytest.mark.reliability(
+    4, "A damaged manifest of the data is refused by name: a changed byte never becomes the truth"
+)
+def test_a_damaged_manifest_is_refused(squares: Benchmark, tmp_path: Path, cache: Path) -> None:
     validate_fully(squares)
-    for file in (cache / "manifests").iterdir():
-        text = file.read_text()
-        at = text.index('"files"') + 60
-        file.write_text(text[:at] + chr(ord(text[at]) ^ 1) + text[at + 1 :])
-    assert read_manifest("pretraining", squares.pretraining.root) is None
+    file = manifests(cache)["pretraining"]
+    flip(file, at=file.read_text().index('"files"') + 60)
+    flip(tmp_path / IMAGE)
+    damaged = file.read_bytes()
+    with pytest.raises(DataError, match=rf"{file} is damaged\n.*without --full"):
+        ensure_ready(squares, full=True)
+    found = by_stage(validate_fully(squares, full=True))
+    assert str(file) in (found["pretraining"].damaged or "")
+    assert found["detection"].damaged is None
+    assert file.read_bytes() == damaged
+    validate_fully(squares)  # accepts what is there
+    ensure_ready(squares, full=True)
+
+
+def test_the_other_stages_are_compared_where_one_was_never_read(
+    squares: Benchmark, tmp_path: Path, cache: Path
+) -> None:
+    validate_fully(squares)
+    manifests(cache)["detection"].unlink()
+    flip(tmp_path / IMAGE)
+    with pytest.raises(DataError, match=f"{IMAGE} has other content"):
+        ensure_ready(squares, full=True)
+
+
+def test_a_run_says_that_test_images_are_training_images(
+    squares: Benchmark, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        shutil.copy(
+            tmp_path / "imagenet/train/red/1.jpg", tmp_path / f"imagenet/val/red/{name}.jpg"
+        )
+    voc = tmp_path / "VOCdevkit/VOC2007/JPEGImages"
+    shutil.copy(voc / "trainval0.jpg", voc / "test0.jpg")
+    assert ensure_ready(squares).notes("pretraining") == ()
+    validate_fully(squares)
+    capfd.readouterr()
+    ready = find_ready(squares)
+    told = capfd.readouterr().err
+    assert ready is not None
+    assert "squares, pretraining: 2 test images are among the training images" in told
+    assert "squares, detection: 1 test image is among the training images" in told
+    assert "squares, segmentation" not in told
+    (note,) = ready.notes("detection")
+    assert note.startswith("1 test image is among the training images")
+    assert ready.notes("segmentation") == ()
+    ensure_ready(squares, warn=False)  # as each job does
+    assert capfd.readouterr().err == ""
 
 
 def test_a_run_says_how_far_its_data_was_read(

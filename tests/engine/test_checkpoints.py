@@ -229,6 +229,42 @@ def test_a_resume_falls_back(
     measured(f"{damaged} of 2 damaged: the same weights in the end")
 
 
+def be_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def be_a_loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+@pytest.mark.reliability(
+    4, "A checkpoint that cannot be read is set aside as a damaged one is, and that is said."
+)
+@pytest.mark.parametrize("change", [be_a_folder, be_a_loop])
+def test_a_resume_falls_back_from_what_cannot_be_read(
+    make_runner: MakeRunner,
+    toy: Any,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    measured: Callable[[str], None],
+    change: Callable[[Path], None],
+) -> None:
+    expected = finished_state(make_runner(tmp_path, toy(), **OPTIONS))
+    newest = checkpoints.checkpoints(tmp_path)[0]
+    change(newest)
+    capfd.readouterr()
+    state = finished_state(make_runner(tmp_path, toy(), **OPTIONS))
+    for name, tensor in expected.items():
+        assert torch.equal(state[name], tensor), name
+    said = capfd.readouterr().err.splitlines()[0]
+    assert f"{newest} cannot be read" in said
+    assert "set aside as iter_12.safetensors.damaged; the training went on from step 8" in said
+    assert newest.is_file()
+    measured("the same weights in the end")
+
+
 def test_a_checkpoint_of_another_model_is_an_error(
     make_runner: MakeRunner, toy: Any, tmp_path: Path
 ) -> None:

@@ -71,3 +71,16 @@ def test_statistics_that_are_learned_become_their_mean_and_others_keep_their_bit
 def test_one_that_is_asked_to_end_ends_all(two: TogetherWith, ours: int, theirs: int) -> None:
     two(torch.tensor([float(theirs)]))
     assert distributed.anyone(bool(ours)) == bool(ours or theirs)
+
+
+def test_processes_go_on_from_one_step_or_not_at_all(
+    two: TogetherWith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gather(into: list[Tensor], mine: Tensor) -> None:
+        for tensor, step in zip(into, (14, int(mine)), strict=True):
+            tensor.fill_(step)
+
+    monkeypatch.setattr(distributed.distributed, "all_gather", gather)
+    distributed.require_same_step(14)
+    with pytest.raises(ValueError, match="from the steps 14, 0: the work directory must be one"):
+        distributed.require_same_step(0)

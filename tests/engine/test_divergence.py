@@ -81,7 +81,25 @@ def test_weights_that_are_lost_are_not_saved(
     make_runner: MakeRunner, toy: Any, tmp_path: Path
 ) -> None:
     runner = make_runner(tmp_path, toy(), steps=9, checkpoint_interval=3, hooks=[SpoilWeights()])
-    with pytest.raises(Diverged, match=r"body\.0\.weight are lost at step 6"):
+    with pytest.raises(Diverged, match=r"body\.0\.weight is not finite at step 6"):
+        runner.train()
+    assert steps_kept(tmp_path) == [3]
+
+
+def test_running_statistics_that_are_lost_are_not_saved(
+    make_runner: MakeRunner, toy: Any, tmp_path: Path
+) -> None:
+    """A float16 overflow in a forward pass: the scaler leaves out the step, and they stay."""
+    model = toy()
+    model.body.insert(1, torch.nn.BatchNorm1d(8))
+
+    def overflow(norm: torch.nn.BatchNorm1d, inputs: Any) -> None:
+        if runner.iter == 4:
+            norm.running_var.fill_(math.nan)
+
+    model.body[1].register_forward_pre_hook(overflow)
+    runner = make_runner(tmp_path, model, steps=9, checkpoint_interval=3)
+    with pytest.raises(Diverged, match=r"body\.1\.running_var is not finite at step 6"):
         runner.train()
     assert steps_kept(tmp_path) == [3]
 

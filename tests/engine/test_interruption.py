@@ -232,10 +232,30 @@ def test_a_second_signal(make_runner: MakeRunner, toy: Any, tmp_path: Path, sign
 
     stage = Stage(train, sign)
     stage.signal(signal.SIGTERM)
-    time.sleep(0.5)
+    time.sleep(1.2)  # sooner, it would count as the same
     assert stage.process.is_alive(), "its step is not done"
     stage.signal(signal.SIGTERM)
     assert stage.end() == (143, pytest.approx(0, abs=2))
+
+
+@pytest.mark.reliability(
+    10, "A signal that comes twice at once, as to a whole control group, counts as one."
+)
+def test_one_signal_by_two_ways(
+    make_runner: MakeRunner, toy: Any, tmp_path: Path, sign: Path, measured: Callable[[str], None]
+) -> None:
+    def train() -> None:
+        make_runner(tmp_path / "work", toy(), steps=STEPS, hooks=[Pause(sign, at=6)]).train()
+
+    stage = Stage(train, sign)
+    stage.signal(signal.SIGTERM)
+    time.sleep(0.05)
+    stage.signal(signal.SIGTERM)
+    exit_code, _ = stage.end()
+    assert exit_code == 143
+    step = saved_step(tmp_path / "work")
+    assert step >= 7
+    measured(f"step {step} saved")
 
 
 @pytest.mark.reliability(10, "A step that takes too long is given up: the stage ends within 10 s.")

@@ -145,6 +145,32 @@ def test_without_flock_the_jobs_of_a_dead_holder_get_time_to_end(
     lock.release()
 
 
+def test_a_killed_holder_that_is_not_reaped_yet_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(locks.LOCKS_VARIABLE, "files")
+    code = (
+        "import os; from pathlib import Path; from engine.locks import Lock\n"
+        f"assert Lock(Path({str(tmp_path / 'a.lock')!r})).acquire()\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    stat = Path(f"/proc/{holder.pid}/stat")
+    deadline = time.monotonic() + 20
+    while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    one, other = (Lock(tmp_path / "a.lock") for _ in range(2))
+    while not one.acquire():
+        assert time.monotonic() < deadline  # well below what a lease lasts
+        time.sleep(0.02)
+    assert not other.acquire()
+    one.check()
+    one.release()
+    assert holder.wait() == -9
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_lease_of_another_machine_lasts_a_minute_without_a_touch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -216,10 +216,18 @@ def test_data_that_was_validated_in_full(make_benchmark: Any, tmp_path: Path, ca
     toml = make_benchmark(tmp_path)
     assert "never validated" in str(check_data(str(toml), asked=True).facts["detection"])
     facts = {"a.jpg": FileFacts(size=1, mtime_ns=0, sha256="0" * 64)}
-    manifest = Manifest(files=facts, read_on="2026-11-22")
+    manifest = Manifest(files=facts, left_out=(), read_on="2026-11-22")
     write_manifest("detection", tmp_path / "VOCdevkit", manifest)
     said = str(check_data(str(toml), asked=True).facts["detection"])
     assert said.endswith("validated on 2026-11-22, 1 files")
+
+    (file,) = (cache / "manifests").iterdir()
+    file.write_text(file.read_text().replace("a.jpg", "b.jpg"))
+    section = check_data(str(toml), asked=True)
+    assert f"{file} is damaged" in str(section.facts["detection"])
+    (said,) = wrong(section)
+    assert f"{file} is damaged" in said
+    assert wrong(check_data(str(toml), asked=False)) == []
 
 
 def test_versions_beside_the_tested_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from eval.records import BadRecord, Record, read_records, write_record
 from eval.screen import Screen
 from eval.summary import RowName, Table, make_table
 from eval.tables import to_csv, to_json, to_markdown, write_tables
-from eval.text import escape_markdown, in_one_line, no_formula, visible
+from eval.text import escape_cell, escape_markdown, in_one_line, no_formula, visible
 from eval.transfer import report
 
 FORMULA_STARTS = tuple("=+-@\t\r＝＋－＠")  # OWASP's rule on CSV injection
@@ -167,12 +167,22 @@ def test_markdown_holds_nothing_but_text(
 @bounded
 @given(ordinary)
 def test_markdown_shows_a_name_as_it_is(name: str) -> None:
-    for before in ("", "- ", "| "):
-        text = f"{before}{escape_markdown(name)}"
-        if before == "| ":
-            text = f"| a |\n| --- |\n{text} |"
+    for text, before in (
+        (escape_markdown(name), ""),
+        (f"- {escape_markdown(name)}", ""),
+        (f"| a |\n| --- |\n| {escape_cell(name)} |", "a"),
+        (f"| {escape_cell(name)} |\n| --- |", ""),
+    ):
         shown = [t.content for t in flat(parsed_markdown(text)) if t.type == "text"]
-        assert "".join(shown).removeprefix("a" if before == "| " else "") == name
+        assert "".join(shown).removeprefix(before) == name
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["33.3", "+1.4", "-0.2 ± 1.5", "0.18M", "8m44s", "–", "resnet18d_mixup", "scratch:resnet50d"],
+)
+def test_numbers_and_names_stay_readable_in_a_cell(cell: str) -> None:
+    assert escape_cell(cell) == cell
 
 
 @pytest.mark.reliability(12, "JSON holds every name as it is, in ASCII alone.")
@@ -250,9 +260,19 @@ def test_what_is_not_seen_is_spelled_out() -> None:
         {"seed": 2**31},
         {"protocol": {"data": float("nan")}},
         {"protocol": {"data": float("inf")}},
+        {"seed": True},
+        {"seed": "0"},
+        {"seed": 0.0},
+        {"cost": {"seconds": True}},
+        {"cost": {"seconds": "1"}},
+        {"backbone": "x" * 100_000},
+        {"control": "x" * 100_000},
+        {"tricks": ["x" * 100_000]},
+        {"benchmark": "x" * 100_000},
+        {"metrics": {"x" * 100_000: {"value": 1.0, "n": 1}}},
     ],
 )
-def test_numbers_that_no_table_can_hold_make_no_record(
+def test_what_no_table_can_hold_makes_no_record(
     make_record: Callable[..., Record], tmp_path: Path, change: dict[str, Any]
 ) -> None:
     record = make_record()

@@ -12,7 +12,7 @@ from benchmarks.schema import Benchmark
 from classification.identity import artifact_name, trained_identity
 from eval.jobs import Job
 from eval.plan import make_plan
-from eval.recording import record_of_card, record_of_result
+from eval.recording import as_planned, record_of_card, record_of_result
 from eval.records import Records
 from eval.specs import parse_specs
 
@@ -49,14 +49,16 @@ def test_a_plan_and_pretraining_alone_agree_where_an_artifact_lies(
     assert jobs["detection"].artifact == expected
 
 
-def test_what_the_machine_adds_to_the_protocol_goes_to_the_environment(
+def test_what_the_machine_adds_to_the_protocol_stands_in_it(
     jobs: dict[str, Job],
 ) -> None:
     job = jobs["detection"]
-    write_result(job, protocol={**job.protocol, "precision": "bfloat16"})
+    write_result(job, protocol={**job.protocol, "precision": "bfloat16", "micro_batch": 16})
     record = record_of_result(job, command="trickle run")
-    assert record.protocol == json.loads(json.dumps(job.protocol))
-    assert record.environment["precision"] == "bfloat16"
+    planned = json.loads(json.dumps(job.protocol))
+    assert record.protocol == {**planned, "precision": "bfloat16", "micro_batch": 16}
+    assert record.key == job.key
+    assert as_planned(record.protocol) == planned
     assert record.environment["command"] == "trickle run"
     assert record.control == "scratch:resnet50d"
     assert record.tricks[-2:] == ("mixup", "epochs")

@@ -32,6 +32,15 @@ def test_names_are_shown_as_they_are(
     assert ("│" in shown) == stream.isatty()
 
 
+def test_a_closed_standard_output_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", None)  # what Python makes of `>&-`
+    screen = Screen(tmp_path)
+    screen.table(make_table([], benchmark="mini", rows=[], seeds=[0], tasks=["detection"]))
+    screen.places([tmp_path / "table.md"])
+
+
 def test_paths_below_the_working_directory_are_short(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -249,6 +249,19 @@ def test_the_notes_say_how_it_was_measured(make_record: Make) -> None:
     assert text.count("Detection") == 1
 
 
+def test_markdown_reads_as_a_person_reads(three_seeds: list[Record]) -> None:
+    lines = to_markdown(table_of(three_seeds), []).splitlines()
+    assert f"| {TRAINED} | 60.0 ± 0.0 | 32.0 ± 5.0 | +12.0 ± 6.6 | 50.0 ± 0.0 |" in lines[4]
+    assert lines[4].endswith("| 1.60M | 0.28 | 3m40s |")
+
+
+def test_a_note_that_is_a_sentence_has_one_full_stop(make_record: Make) -> None:
+    records = [make_record(notes=(said,)) for said in ("a file was left out", "a step was lost.")]
+    notes = make_notes(table_of(records), records)
+    assert f"{TRAINED}, seed 0: a file was left out." in notes
+    assert f"{TRAINED}, seed 0: a step was lost." in notes
+
+
 def test_three_files_are_written(three_seeds: list[Record], tmp_path: Path) -> None:
     table = table_of(three_seeds)
     paths = write_tables(tmp_path / "out", table, ["a note"])

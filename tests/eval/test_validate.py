@@ -84,6 +84,67 @@ def test_full(toml: Path, trickle: Trickle) -> None:
     assert trickle("validate", toml, "--full")[0] == 0
 
 
+def test_full_without_anything_to_compare_with_says_so(toml: Path, trickle: Trickle) -> None:
+    code, out, _ = trickle("validate", toml, "--full")
+    assert code == 0
+    assert out.count("nothing to compare with: it was never read in full; read now") == 3
+    code, out, _ = trickle("validate", toml, "--full")
+    assert code == 0
+    assert "nothing to compare with" not in out
+
+
+def test_full_with_a_damaged_manifest(toml: Path, trickle: Trickle, tmp_path: Path) -> None:
+    trickle("validate", toml)
+    for file in (tmp_path / "cache/manifests").iterdir():
+        file.write_text(file.read_text().replace("jpg", "png", 1))
+    for _ in range(2):
+        code, _, err = trickle("validate", toml, "--full")
+        assert code == 2
+        assert err.count(".json is damaged") == 3
+        assert "leaving out --full" in err
+    code, _, err = trickle("run", "--backbone", "scratch:resnet18d", "--benchmark", toml, "--full",
+                           "--dry-run")  # fmt: skip
+    assert code == 2
+    assert ".json is damaged" in err
+    code, out, _ = trickle("validate", toml)
+    assert code == 0
+    assert out.count(".json is damaged; read now, and compared from now on") == 3
+    assert trickle("validate", toml, "--full")[0] == 0
+
+
+def test_a_dry_run_compares_every_byte_too(toml: Path, trickle: Trickle) -> None:
+    words = ("run", "--backbone", "scratch:resnet18d", "--benchmark", toml, "--dry-run")
+    trickle("validate", toml)
+    assert trickle(*words, "--full")[0] == 0
+    file = toml.parent / "ADEChallengeData2016/images/training/1.jpg"
+    file.write_bytes((file.parent / "2.jpg").read_bytes())
+    assert trickle(*words)[0] == 0
+    code, _, err = trickle(*words, "--full")
+    assert code == 2
+    assert f"{file} has other content" in err
+
+
+@pytest.mark.parametrize("where", ["cache", "cache/manifests", "cache/checks"])
+def test_a_cache_that_cannot_be_written(
+    toml: Path, trickle: Trickle, tmp_path: Path, where: str
+) -> None:
+    (tmp_path / where).parent.mkdir(exist_ok=True)
+    (tmp_path / where).write_text("a file")
+    code, out, _ = trickle("validate", toml)
+    assert code == 0  # the data can be used
+    assert out.count(f"what was found cannot be written to {tmp_path}/cache") == 3
+    assert "TRICKLE_CACHE" in out
+    assert (
+        json.loads(trickle("validate", toml, "--json")[1])["stages"]["detection"]["kept"] is False
+    )
+
+
+def test_one_test_image_among_the_training_images(toml: Path, trickle: Trickle) -> None:
+    root = toml.parent / "imagenet"
+    (root / "val/red/copy.jpg").write_bytes((root / "train/red/1.jpg").read_bytes())
+    assert "  1 test image among the training images:\n" in trickle("validate", toml)[1]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [(["--tolerate", "-1"], "0 or more"), (["--workers", "0"], "1 or more")],
