@@ -33,6 +33,7 @@ from backbones.card import (
     WEIGHTS_NAME,
     ArtifactError,
     Card,
+    check_weights,
     read_card,
 )
 from backbones.checksum import write_checked_json
@@ -209,13 +210,7 @@ def _plain_copy(tensor: Tensor) -> Tensor:
 def _read_tensors(directory: str | os.PathLike[str]) -> dict[str, Tensor]:
     card = read_card(directory)
     path = Path(directory) / WEIGHTS_NAME
-    if not path.is_file():
-        raise ArtifactError(f"{path} is missing; the card beside it is of an incomplete copy")
-    found = sha256_file(path)
-    if found != card.sha256:
-        raise ArtifactError(
-            f"{path} is damaged or was replaced: its sha256 is {found}, the card says {card.sha256}"
-        )
+    check_weights(directory, card)
     try:
         return safetensors.torch.load_file(path)
     except SafetensorError as error:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NotRequired
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, with_config
 from typing_extensions import TypedDict
 
+from backbones.atomic import sha256_file
 from backbones.checksum import DamagedFile, read_checked_json
 from backbones.features import FeatureSpec
 from backbones.preprocessing import Preprocessing
@@ -77,6 +78,24 @@ class Card(BaseModel):
     def to_dict(self) -> dict[str, Any]:
         """As `card.json` holds it."""
         return self.model_dump(mode="json")
+
+
+def check_weights(directory: str | os.PathLike[str], card: Card) -> None:
+    """Raises ArtifactError where the weights are missing, or not those that the card is of."""
+    path = Path(directory) / WEIGHTS_NAME
+    remedy = (
+        f"delete {os.fspath(directory)} and make it again (the same `trickle run` does that for "
+        "its own), or copy all of it once more"
+    )
+    try:
+        found = sha256_file(path)
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read ({error.strerror}): {remedy}") from error
+    if found != card.sha256:
+        raise ArtifactError(
+            f"{path} is damaged or was replaced: its sha256 is {found}, the card says "
+            f"{card.sha256}: {remedy}"
+        )
 
 
 def read_card(directory: str | os.PathLike[str]) -> Card:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from contextlib import suppress
@@ -66,7 +67,8 @@ def save(runner: Any, *, seconds: float) -> Path:
         return path
     write_checkpoint(path, state)
     for old in checkpoints(runner.work_dir)[KEPT:]:
-        old.unlink(missing_ok=True)
+        with suppress(OSError):  # what is no file there stops no training
+            old.unlink()
     return path
 
 
@@ -81,10 +83,17 @@ def resume(runner: Any) -> tuple[float, str]:
     for path in checkpoints(runner.work_dir):
         try:
             state = read_checkpoint(path)
-        except FileNotFoundError:  # set aside by another of several processes
-            continue
-        except DamagedCheckpoint as error:
-            remarks.append(f"{error}; set aside as {_set_aside(path).name}")
+        except PermissionError:  # to be corrected, not to be trained anew
+            raise
+        except (DamagedCheckpoint, OSError) as error:
+            if not os.path.lexists(path):  # set aside by another of several processes
+                continue
+            what = (
+                f"{path} cannot be read ({error.strerror})"
+                if isinstance(error, OSError)
+                else str(error)
+            )
+            remarks.append(f"{what}; {_set_aside(path)}")
             continue
         seconds, earlier = _restore(runner, state, path)
         now = _said(remarks, f"the training went on from step {runner.iter}")
@@ -117,11 +126,16 @@ def _restore(runner: Any, state: dict[str, Any], path: Path) -> tuple[float, str
         ) from error
 
 
-def _set_aside(path: Path) -> Path:
+def _set_aside(path: Path) -> str:
+    """Gives what became of it."""
     aside = path.with_name(f"{path.name}.damaged")
-    with suppress(FileNotFoundError):  # another of several processes was faster
+    try:
         path.replace(aside)
-    return aside
+    except FileNotFoundError:  # another of several processes was faster
+        pass
+    except OSError as error:
+        return f"it could not be set aside ({error.strerror}): delete it"
+    return f"set aside as {aside.name}"
 
 
 def _said(remarks: list[str], then: str) -> str:

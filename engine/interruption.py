@@ -1,7 +1,8 @@
 """SIGTERM, SIGHUP and Ctrl-C in a stage: the step in hand is finished, then the stage ends.
 
 The first signal raises `Interrupted` in the main thread: at once, but within `step_in_hand` only
-after it. A second signal ends the process and its workers on the spot. Imports no torch.
+after it. A second signal, a second later or more, ends the process and its workers on the spot.
+Imports no torch.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import signal
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -18,6 +20,10 @@ from types import FrameType
 STEP_SECONDS = 6.0
 """How long a step may go on after the signal. Then it is given up, and what stays is the
 checkpoint before it: who asked to end does not wait longer than ten seconds."""
+
+SAME_SIGNAL_SECONDS = 1.0
+"""Signals that follow each other sooner are one: who ends a whole control group, as batch systems
+and systemd do, reaches a stage itself, and once more by way of the program that started it."""
 
 DRIVER_PIPE = "TRICKLE_DRIVER_PIPE"
 """Environment variable: number of an inherited descriptor whose other end the program that started
@@ -45,6 +51,7 @@ class _Handling:
 
     owner: int | None = None
     received: int | None = None
+    since = 0.0
     in_step = False
 
 
@@ -62,6 +69,7 @@ def handling_signals() -> Iterator[None]:
     numbers = [n for n in _SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
     before = {n: signal.signal(n, _on_signal) for n in numbers}
     before[signal.SIGALRM] = signal.signal(signal.SIGALRM, _on_timeout)
+    before[signal.SIGCHLD] = signal.getsignal(signal.SIGCHLD)  # torch sets it once per process
     _Handling.owner, _Handling.received = os.getpid(), None
     _watch_driver()
     try:
@@ -69,7 +77,7 @@ def handling_signals() -> Iterator[None]:
     finally:
         _Handling.owner = _Handling.received = None
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 @contextmanager
@@ -122,9 +130,11 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
         os.kill(os.getpid(), number)
         return
     if _Handling.received is not None:
-        end_workers()
-        os._exit(128 + number)
-    _Handling.received = number
+        if time.monotonic() - _Handling.since > SAME_SIGNAL_SECONDS:
+            end_workers()
+            os._exit(128 + number)
+        return
+    _Handling.received, _Handling.since = number, time.monotonic()
     _be_deaf_to_workers()  # the signal may have been for them too
     if not _Handling.in_step:
         raise Interrupted(number)

@@ -135,15 +135,35 @@ class Lock:
                 heartbeat_interval=HEARTBEAT_SECONDS,
                 thread_local=False,
             )
-        if self._lease.is_locked:
+        if self._lease.is_locked and self._lease.compromise is None:
             return True
+        if self._lease.compromise is not None:  # while the jobs of its last holder were waited for
+            self._lease.release()
         try:
             self._lease.acquire(blocking=False)
         except Timeout:
+            self._give_up_lease_of_zombie()
             return False
         if self.inherited and self._holder.exists():  # it did not end well
             self._usable_from = time.monotonic() + HEIR_SECONDS
         return True
+
+    def _give_up_lease_of_zombie(self) -> None:
+        """Removes a lease whose process has ended and is not reaped yet, as in a container whose
+        first process never does that: filelock takes it for alive."""
+        assert self._lease is not None, "it was asked for"
+        path, owner = Path(self._lease.lock_file), self._lease.owner
+        with suppress(OSError):
+            seen = path.stat().st_ino
+            if owner is None or not _is_zombie(owner.pid, owner.start):
+                return
+            # Renamed, so that one of those who see this removes it; and looked at again, should it
+            # have been taken over since.
+            aside = path.with_name(f"{path.name}.{os.getpid()}-{time.monotonic_ns()}")
+            path.rename(aside)
+            if aside.stat().st_ino != seen:
+                os.link(aside, path)
+            aside.unlink()
 
 
 @contextmanager
@@ -156,6 +176,16 @@ def exclusive(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _is_zombie(pid: int, start: int | None) -> bool:
+    """Whether it is a process of this machine that has ended. start: filelock's, in whose lowest 64
+    bits the kernel's start time stands: the number may be another's elsewhere, or by now."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return fields[0] == "Z" and start is not None and start % 2**64 == int(fields[19])
+    except (OSError, IndexError, ValueError):
+        return False
 
 
 def _names(path: Path, descriptor: int) -> bool:

@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from engine import checkpoints
 from engine.averaging import AveragedWeights
-from engine.distributed import SameEverywhere, anyone, parallel
-from engine.divergence import StopOnDivergence
+from engine.distributed import SameEverywhere, anyone, parallel, require_same_step
+from engine.divergence import Diverged, StopOnDivergence
 from engine.interruption import Interrupted, end_workers, outlive_signals, step_in_hand
 from engine.micro_batches import MicroBatches
 from engine.precision import overflowed_steps
@@ -55,6 +56,8 @@ class QuietRunner(Runner):
     def load_or_resume(self) -> None:
         if not self._has_loaded:
             self.seconds_before, self.remarks = checkpoints.resume(self)
+            if world_size() > 1:
+                require_same_step(self.iter)
             self._has_loaded = True
 
     @property
@@ -193,7 +196,8 @@ class StepLoop(IterBasedTrainLoop):
 
     def _save_interrupted(self, interrupt: Interrupted) -> None:
         if self._whole:
-            self._save()
+            with suppress(Diverged):  # that it is lost is for the run that goes on to find
+                self._save()
         if is_main():
             print(
                 f"  interrupted by {interrupt} at step {self._iter} of {self._max_iters}; the same "

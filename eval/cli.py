@@ -1,241 +1,52 @@
-"""The command line: `trickle VERB`, and `python eval/run_transfer.py`.
+"""The command line: `trickle VERB`, and `python eval/run_transfer.py`; see `eval.verbs`.
 
-Nothing heavy is imported here: help, lists and wrong usage answer at once.
+Imports next to nothing, so that Ctrl-C is heard from the start.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from pathlib import Path
-
-from benchmarks.schema import load_benchmark
-from eval.arguments import make_parser, make_transfer_parser
-from eval.jobs import TASKS
-from eval.listing import make_listing, to_json, to_text, tricks_to_text
-from eval.process import Terminated, termination_as_interrupt
-from eval.show import show
-from eval.show import to_text as shown_to_text
-from eval.text import visible
-from eval.transfer import Question, Run, ask, dry_run, output_folder, report
-
-USAGE_ERROR = 2
-GOES_ON = "What is finished stays; the same command goes on from there."
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`trickle`. Exit code 0: all done; 1: some job failed; 2: wrong usage; 130, 143: Ctrl-C,
     SIGTERM."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    arguments = make_parser().parse_args(argv)
-    return _guarded(lambda: _dispatch(arguments, shlex.join(["trickle", *argv])))
+    with _nothing_begun():
+        from eval.verbs import trickle
+    return trickle(sys.argv[1:] if argv is None else list(argv))
 
 
 def transfer_main(argv: Sequence[str] | None = None) -> int:
     """`python eval/run_transfer.py`: the same as `trickle run`."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    arguments = make_transfer_parser().parse_args(argv)
-    command = shlex.join(["python", "eval/run_transfer.py", *argv])
-    return _guarded(lambda: _dispatch(arguments, command))
+    with _nothing_begun():
+        from eval.verbs import run_transfer
+    return run_transfer(sys.argv[1:] if argv is None else list(argv))
 
 
-def _dispatch(arguments: argparse.Namespace, command: str) -> int:
-    try:
-        command.encode()
-    except UnicodeEncodeError:
-        raise UsageError(
-            f"{command}: holds a name that is not UTF-8 and could not be recorded; rename it"
-        ) from None
-    _load_recipes(arguments)
-    return _ANSWERS[arguments.verb](arguments, command)
-
-
-def _guarded(answer: Callable[[], int]) -> int:
-    """The exit code for whatever comes; on SIGTERM and SIGHUP as on Ctrl-C."""
-    try:
-        with termination_as_interrupt():
-            return answer()
-    except UsageError as error:
-        _print_error(error)
-        return USAGE_ERROR
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        _print_error(error)
-        return 1
-    except KeyboardInterrupt as interrupt:
-        with suppress(OSError):  # SIGHUP: the terminal is gone
-            print(f"\nInterrupted. {GOES_ON}", file=sys.stderr)
-        return 128 + (
-            interrupt.signal_number if isinstance(interrupt, Terminated) else signal.SIGINT
-        )
-
-
-def _print_error(error: Exception) -> None:
-    print(f"error: {visible(str(error))}", file=sys.stderr)
-
-
-class UsageError(Exception):
-    """Something that the user gave cannot be used; its text is all that they need."""
-
-
-def _run(arguments: argparse.Namespace, command: str) -> int:
-    """Trains what is missing and tabulates."""
-    if arguments.list:
-        return _list(arguments, command)
-    if arguments.json:
-        raise UsageError("--json goes with --list")
-    return _answer(arguments, command, tasks=arguments.tasks)
-
-
-def _pretrain(arguments: argparse.Namespace, command: str) -> int:
-    """Trains backbones only."""
-    return _answer(arguments, command, tasks=[], controls=False)
-
-
-def _load_recipes(arguments: argparse.Namespace) -> None:
-    if (file := getattr(arguments, "recipes", None)) is None:
+@contextmanager
+def _nothing_begun() -> Iterator[None]:
+    """Within the block Ctrl-C ends the process with one line: there is nothing to tidy up, and an
+    exception could be lost in somebody's import."""
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):
+        yield
         return
-    from classification.recipes.user_file import RecipeFileError, load_user_file
-
+    before = signal.signal(signal.SIGINT, _leave)
     try:
-        load_user_file(file)
-    except RecipeFileError as error:
-        raise UsageError(str(error)) from error
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
-def _list(arguments: argparse.Namespace, command: str) -> int:
-    """Every architecture, recipe, trick and benchmark."""
-    listing = make_listing()
-    if arguments.json:
-        print(to_json(listing))
-    else:
-        only_tricks = getattr(arguments, "tricks", False)
-        print(tricks_to_text(listing) if only_tricks else to_text(listing))
-    return 0
-
-
-def _show(arguments: argparse.Namespace, command: str) -> int:
-    """The numbers of one pretraining."""
+def _leave(number: int, frame: object) -> None:
     try:
-        benchmark = load_benchmark(arguments.benchmark)
-        shown = show(arguments.backbone, benchmark, argument=arguments.benchmark)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    print(to_json(shown) if arguments.json else shown_to_text(shown))
-    return 0
-
-
-def _report(arguments: argparse.Namespace, command: str) -> int:
-    """The tables of what is recorded."""
-    try:
-        out = output_folder(arguments.out, arguments.benchmark or "mini")
-        report(out, benchmark=arguments.benchmark)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    return 0
-
-
-def _validate(arguments: argparse.Namespace, command: str) -> int:
-    """Reads the data in full."""
-    from eval.validate import to_report, validate_benchmark
-    from eval.validate import to_text as verdict_to_text
-
-    try:
-        verdict = validate_benchmark(
-            load_benchmark(arguments.benchmark),
-            tolerate=arguments.tolerate,
-            full=arguments.full,
-            workers=arguments.workers,
-        )
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    if arguments.json:
-        print(json.dumps(to_report(verdict), indent=2))
-    else:
-        print(visible(verdict_to_text(verdict)))
-    for line in verdict.refused:
-        print(visible(line), file=sys.stderr)
-    return USAGE_ERROR if verdict.refused else 0
-
-
-def _doctor(arguments: argparse.Namespace, command: str) -> int:
-    """Looks at what a run depends on."""
-    from eval.doctor import diagnose, healthy, to_report
-    from eval.doctor import to_text as diagnosis_to_text
-
-    out = None if arguments.out is None else Path(arguments.out).expanduser().absolute()
-    sections = diagnose(benchmark=arguments.benchmark, out=out)
-    if arguments.json:
-        print(json.dumps(to_report(sections), indent=2))
-    else:
-        print(diagnosis_to_text(sections))
-    return 0 if healthy(sections) else 1
-
-
-def _answer(
-    arguments: argparse.Namespace,
-    command: str,
-    *,
-    tasks: list[str] | None,
-    controls: bool = True,
-) -> int:
-    try:
-        question = _question(arguments, command, tasks=tasks, controls=controls)
-        if arguments.dry_run:
-            dry_run(question)
-            return 0
-        run = Run(question)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    # A ValueError from here on is a defect of ours, and keeps its traceback.
-    try:
-        return run.execute()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _print_error(error)
-        print(f"Stopped. {GOES_ON}", file=sys.stderr)
-        return 1
-
-
-def _question(
-    arguments: argparse.Namespace, command: str, *, tasks: list[str] | None, controls: bool
-) -> Question:
-    if not arguments.backbone:
-        raise ValueError("no --backbone given; for example --backbone resnet50d_mixup (or --list)")
-    chosen = None if tasks is None else [task for task in TASKS if task in tasks]
-    question = ask(
-        arguments.backbone,
-        benchmark=arguments.benchmark,
-        seeds=arguments.seeds,
-        out=arguments.out,
-        command=command,
-        tasks=chosen,
-        controls=controls,
-        tolerate=arguments.tolerate,
-        full=arguments.full,
-        auto_accumulate=arguments.auto_accumulate,
-    )
-    untrained = [spec.name for spec in question.specs if spec.kind != "trained"]
-    if untrained and not controls:
-        raise ValueError(f"nothing to pretrain in {', '.join(untrained)}: give names as in --list")
-    return question
-
-
-_ANSWERS: dict[str, Callable[[argparse.Namespace, str], int]] = {
-    "run": _run,
-    "pretrain": _pretrain,
-    "list": _list,
-    "show": _show,
-    "report": _report,
-    "validate": _validate,
-    "doctor": _doctor,
-}
+        os.write(2, b"\nInterrupted.\n")
+    finally:
+        os._exit(128 + number)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from backbones.card import ArtifactError, read_card
+from backbones.card import ArtifactError, Card, check_weights, read_card
+from engine.interruption import SAME_SIGNAL_SECONDS
 from engine.locks import Lock, LockLost
 from eval.jobs import Job
 from eval.layout import Layout
 from eval.plan import Plan
-from eval.process import INTERRUPTED_CODES, Stop, Stopped, one_line, run_process
-from eval.recording import card_of, record_of_card, record_of_failure, record_of_result
+from eval.process import INTERRUPTED_CODES, Stopped, one_line, run_process
+from eval.recording import record_of_card, record_of_failure, record_of_result
 from eval.records import Record, Records, find_final, write_record
 from eval.state import state_of
 from eval.tables import duration
@@ -26,7 +29,7 @@ NOT_BEGUN = "not begun"
 ELSEWHERE = "by another run"
 READY = "ready"
 _POLL_SECONDS = 0.5
-_SAME_SIGNAL_SECONDS = 1.0
+_END_POLL_SECONDS = 0.02
 
 
 class Watcher(Protocol):
@@ -80,7 +83,8 @@ class LocalExecutor:
         self.watcher = watcher
         self.command = command
         self.slots = default_slots() if slots is None else slots
-        self.stop = Stop()
+        self.stop = threading.Event()
+        self.at_work: set[str] = set()
 
     def execute(self, plan: Plan) -> Outcome:
         """Runs what is to do, in the plan's order as far as `slots` allow; each cell gets a record.
@@ -142,8 +146,8 @@ class LocalExecutor:
                 else:
                     for future in _first_done(running, poll=bool(waiting)):
                         ended(running.pop(future), future.result(), began=True)
-        except BaseException as reason:
-            self._end_running(pool, reason)
+        except BaseException:
+            self._end_running()
             raise
         finally:
             for lock in locks.values():
@@ -151,19 +155,23 @@ class LocalExecutor:
         pool.shutdown()
         return outcome
 
-    def _end_running(self, pool: ThreadPoolExecutor, reason: BaseException) -> None:
-        """Ends the running processes; at once when asked a second time."""
-        self.stop.ask(reason)
-        try:
-            pool.shutdown()
-        except KeyboardInterrupt:
-            self.stop.at_once.set()
-            pool.shutdown()
+    def _end_running(self) -> None:
+        """Ends the running processes and waits until they are gone, however often it is asked to.
+
+        Not by `pool.shutdown()`: joining a thread that is interrupted counts it as ended
+        (https://bugs.python.org/issue45274), and its locks would be given back.
+        """
+        while True:
+            with suppress(KeyboardInterrupt):
+                self.stop.set()
+                while self.at_work:
+                    time.sleep(_END_POLL_SECONDS)
+                return
 
     def found(self, job: Job) -> _Report | None:
         """How a job ended that was done meanwhile; None for one that is still to do."""
         record = None if job.key is None else find_final(self.layout.records, job.key)
-        state = state_of(job.kind, record=record, card=card_of(job))
+        state = state_of(job.kind, record=record, card=_whole_card(job))
         if state == "todo":
             return None
         if record is None and job.key is not None:
@@ -175,10 +183,14 @@ class LocalExecutor:
 
     def run(self, job: Job, lock: Lock) -> _Report:
         """Runs one job's process and writes its record."""
+        self.at_work.add(job.id)
         try:
+            if self.stop.is_set():  # asked when we were not seen at work yet
+                raise Stopped
             return self._run(job, lock)
         finally:
             lock.release()
+            self.at_work.discard(job.id)
 
     def _run(self, job: Job, lock: Lock) -> _Report:
         if job.result is not None:
@@ -198,7 +210,7 @@ class LocalExecutor:
         except OSError as error:
             return self.fail(job, f"could not be started: {error}", NOT_BEGUN)
         took = duration(ended.seconds)
-        if ended.returncode in INTERRUPTED_CODES and self.stop.asked.wait(_SAME_SIGNAL_SECONDS):
+        if ended.returncode in INTERRUPTED_CODES and self.stop.wait(SAME_SIGNAL_SECONDS):
             raise Stopped  # who ends a whole group of processes reaches the jobs before us
         if ended.returncode != 0:
             return self.fail(job, ended.message, took)
@@ -269,6 +281,18 @@ def summary_of(record: Record) -> str:
         for name, metric in values.items()
         if metric is not None and metric.value is not None
     )
+
+
+def _whole_card(job: Job) -> Card | None:
+    """Of the artifact that a job makes; None where there is none whose weights are right."""
+    if not job.makes_artifact:
+        return None
+    try:
+        card = read_card(job.artifact)
+        check_weights(job.artifact, card)
+    except (ArtifactError, OSError):
+        return None
+    return card
 
 
 def _what(job: Job) -> str:

@@ -55,6 +55,10 @@ class Job:
         return self.state != "todo"
 
     @property
+    def makes_artifact(self) -> bool:
+        return self.kind in ("obtain", "classification")
+
+    @property
     def label(self) -> str:
         what = {"obtain": "weights", "classification": "pretraining"}.get(self.kind, self.kind)
         return f"{what:<12}  {self.spec.name}  seed {self.seed}"
@@ -62,7 +66,7 @@ class Job:
     @property
     def outputs(self) -> tuple[Path, ...]:
         """What the process itself leaves behind."""
-        made = (self.artifact,) if self.kind in ("obtain", "classification") else ()
+        made = (self.artifact,) if self.makes_artifact else ()
         return made if self.result is None else (*made, self.result)
 
 

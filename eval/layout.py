@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,11 @@ class Layout:
         return self.root / "work"
 
     @property
+    def folders(self) -> tuple[Path, ...]:
+        """Those without which there is no run."""
+        return (self.records, self.artifacts, self.work, self.locks)
+
+    @property
     def logs(self) -> Path:
         """What each job said on its standard error."""
         return self.root / "logs"
@@ -37,8 +43,19 @@ class Layout:
         """One for each job that is at work, whichever run it belongs to."""
         return self.root / "locks"
 
+    @property
+    def left_out(self) -> Path:
+        """Names the images that are left out, where there are any."""
+        return self.root / "left_out.txt"
+
+    @property
+    def tables(self) -> tuple[Path, ...]:
+        return tuple(self.root / f"table.{kind}" for kind in ("md", "csv", "json"))
+
 
 _REFUSALS = {
+    errno.ENOENT,
+    errno.EEXIST,
     errno.EACCES,
     errno.EPERM,
     errno.EROFS,
@@ -48,13 +65,25 @@ _REFUSALS = {
 }
 
 
+def out_of_place(layout: Layout) -> list[tuple[Path, str]]:
+    """Files where folders belong, and folders where files do, and which they have to be."""
+    wrong = [(p, "a folder") for p in layout.folders if os.path.lexists(p) and not p.is_dir()]
+    wrong += [(p, "a file") for p in (*layout.tables, layout.left_out) if p.is_dir()]
+    return wrong
+
+
 def make_writable(root: Path) -> None:
     """Makes OUT where it is not there yet. Raises ValueError where nothing can be written there,
     OSError for what is no matter of the choice of OUT, such as a full disk."""
+    layout = Layout(root)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=root):
-            pass
+        for path, what in out_of_place(layout):
+            raise ValueError(f"{path} has to be {what}, and is none: move or delete it")
+        for folder in (root, *layout.folders):
+            if folder.is_dir():
+                with tempfile.TemporaryFile(dir=folder):
+                    pass
     except OSError as error:
         if error.errno not in _REFUSALS:
             raise

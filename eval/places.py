@@ -9,11 +9,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from backbones.card import ArtifactError, read_card
+from backbones.card import ArtifactError, check_weights, read_card
 from benchmarks.cache import CACHE_VARIABLE, cache_folder
 from engine.locks import LEASE_SECONDS, Lock
 from eval.findings import Fact, Finding, Section, amount
-from eval.layout import Layout
+from eval.layout import Layout, out_of_place
 from eval.records import read_records
 
 LEAST_FREE_BYTES = 2**30
@@ -36,6 +36,10 @@ def check_out(out: Path) -> Section:
     facts, findings = _writing(out, "--out", "give another --out, or correct its permissions")
     if not out.is_dir():
         return Section(title="out", facts=facts, findings=tuple(findings))
+    findings += [
+        Finding(what=f"{path} has to be {what}, and is none", fix="move or delete it")
+        for path, what in out_of_place(layout)
+    ]
     records = read_records(layout.records)
     by_status = [record.status for record in records.by_key.values()]
     facts |= {
@@ -61,7 +65,7 @@ def check_out(out: Path) -> Section:
     facts["artifacts"] = len(artifacts)
     for artifact in artifacts:
         try:
-            read_card(artifact)
+            check_weights(artifact, read_card(artifact))
         except (ArtifactError, OSError) as error:
             fix = "delete that folder; the same `trickle run` makes it again"
             findings.append(Finding(what=str(error), fix=fix))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from backbones.card import ArtifactError, check_weights, read_card
 from benchmarks.schema import Benchmark
 from eval.chains import Chains
 from eval.jobs import Job, Task
@@ -27,7 +28,10 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """jobs: each after all that it needs. rows: backbones and controls in the table's order."""
+    """jobs: each after all that it needs. rows: backbones and controls in the table's order.
+
+    damaged: artifacts that are made again because their weights are not those of their cards.
+    """
 
     benchmark: str
     tasks: tuple[Task, ...]
@@ -35,6 +39,7 @@ class Plan:
     rows: tuple[Spec, ...]
     jobs: tuple[Job, ...]
     cells: tuple[Cell, ...]
+    damaged: tuple[Path, ...] = ()
 
     @property
     def todo(self) -> tuple[Job, ...]:
@@ -101,13 +106,15 @@ def make_plan(
     # Weights that are only fetched or drawn come first: what is wrong with them shows at once.
     jobs = sorted(chains.jobs.values(), key=lambda job: job.kind != "obtain")
     wanted = {cell.key for cell in cells if chains.recorded(cell.key) is None}
+    jobs, damaged = _as_needed(jobs, wanted)
     return Plan(
         benchmark=benchmark.name,
         tasks=tasks,
         seeds=seeds,
         rows=rows,
-        jobs=tuple(_without_needless(jobs, wanted)),
+        jobs=tuple(jobs),
         cells=tuple(cells),
+        damaged=tuple(damaged),
     )
 
 
@@ -122,18 +129,26 @@ def _with_controls(specs: Sequence[Spec]) -> tuple[Spec, ...]:
     return tuple(rows.values())
 
 
-def _without_needless(jobs: Sequence[Job], wanted: Set[str]) -> list[Job]:
-    """Marks as done what would only make artifacts that no job to come reads.
+def _as_needed(jobs: Sequence[Job], wanted: Set[str]) -> tuple[list[Job], list[Path]]:
+    """Marks as done what would only make artifacts that no job to come reads, and as to do again
+    what made one that is damaged and will be read; gives these artifacts too.
 
     wanted: keys of the records that are missing. So a deleted artifact is not made again for the
     sake of records that are all there, and no teacher is trained for a student that is.
     """
     needed: set[str] = set()
     result: list[Job] = []
+    damaged: list[Path] = []
     for job in reversed(jobs):
+        if job.state == "ok" and job.makes_artifact and job.id in needed:
+            try:
+                check_weights(job.artifact, read_card(job.artifact))
+            except ArtifactError:
+                damaged.append(job.artifact)
+                job = replace(job, state="todo")
         if not job.done and job.key not in wanted and job.id not in needed:
             job = replace(job, state="ok")
         if not job.done:
             needed.update(job.needs)
         result.append(job)
-    return result[::-1]
+    return result[::-1], damaged

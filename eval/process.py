@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 import os
 import re
 import signal
@@ -19,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
 
-from engine.interruption import DRIVER_PIPE
+from engine.interruption import DRIVER_PIPE, SAME_SIGNAL_SECONDS
 from engine.locks import Lock
 from eval.text import visible
 
@@ -30,6 +31,7 @@ _TAIL_LINES = 60
 _CHECK_SECONDS = 1.0
 _LEFT_BEHIND_SECONDS = 3.0
 _GRACE_SECONDS = 8.0
+_LOST_SECONDS = 10.0
 INTERRUPTED_CODES = {
     code
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -44,7 +46,7 @@ _ERROR_STARTS = ("Traceback (most recent call last)", "error: ")
 
 
 class Terminated(KeyboardInterrupt):
-    """The run was asked to end by SIGTERM or SIGHUP, and does as for Ctrl-C."""
+    """The run was asked to end by Ctrl-C, SIGTERM or SIGHUP."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal.Signals(signal_number).name)
@@ -83,7 +85,7 @@ def run_process(
     command: Sequence[str],
     *,
     log: Path,
-    stop: Stop | None = None,
+    stop: threading.Event | None = None,
     lock: Lock | None = None,
     threads: int | None = None,
     alone: bool = True,
@@ -94,13 +96,14 @@ def run_process(
     alone: no other process writes to our terminal meanwhile, so it gets one and draws its
     progress there; else it writes plain lines. threads: of its arithmetic, unless OMP_NUM_THREADS
     says otherwise. lock: one that it inherits; LockLost is raised, and the process ended, once it
-    is not ours any more. Once `stop` is asked, the process gets the signal that we got, and 8 s to
-    tidy up; then it and all its children are killed, and Stopped is raised.
+    is not ours any more. Once `stop` is set, the process gets SIGTERM, and 8 s to tidy up; then it
+    and all its children are killed, and Stopped is raised. See `termination_as_interrupt` for when
+    it is killed at once.
 
     The process also inherits a descriptor, named by TRICKLE_DRIVER_PIPE, that is at its end once
     we are gone, however that came. Raises OSError where the command cannot be started.
     """
-    stop = stop or Stop()
+    stop = stop or threading.Event()
     started = time.monotonic()
     with ExitStack() as ours, ExitStack() as unread, ExitStack() as theirs:
         shown, errors = _terminal() if alone and sys.stderr.isatty() else os.pipe()
@@ -135,7 +138,7 @@ def run_process(
         try:
             returncode = _wait(process, stop, lock)
         except BaseException:
-            _end(process, stop)
+            _end(process)
             raise
         finally:
             _signal_group(process, signal.SIGKILL)  # workers that it left behind
@@ -145,49 +148,49 @@ def run_process(
     return Ended(returncode=returncode, seconds=seconds, tail=tuple(tees[0].tail))
 
 
+class _Asked:
+    """since: when the first signal came that is being answered."""
+
+    since = -math.inf
+    again = False
+
+
 @contextmanager
 def termination_as_interrupt() -> Iterator[None]:
-    """Within the block SIGTERM and SIGHUP raise Terminated, so that no process outlives us."""
+    """Within the block Ctrl-C, SIGTERM and SIGHUP raise Terminated, so that no process outlives us.
 
-    def raise_terminated(number: int, frame: FrameType | None) -> None:
-        raise Terminated(number)
-
+    A second signal interrupts no tidying up: from one second after the first on it says that the
+    processes are to be killed now. Should the first have been lost in code that swallows such
+    exceptions, one that comes after ten seconds is the first again.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return
-    before = {number: signal.signal(number, raise_terminated) for number in _ending_signals()}
+    before = {number: signal.signal(number, _on_signal) for number in _ending_signals()}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _Asked.since, _Asked.again = -math.inf, False
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    passed = time.monotonic() - _Asked.since
+    if passed > _LOST_SECONDS:
+        _Asked.since, _Asked.again = time.monotonic(), False
+        raise Terminated(number)
+    _Asked.again = _Asked.again or passed > SAME_SIGNAL_SECONDS
 
 
 def _ending_signals() -> list[signal.Signals]:
     # nohup ignores SIGHUP on purpose.
-    candidates = (signal.SIGTERM, signal.SIGHUP)
+    candidates = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     return [number for number in candidates if signal.getsignal(number) is not signal.SIG_IGN]
 
 
-class Stop:
-    """How the threads that wait for processes hear of Ctrl-C, which only the main thread does."""
-
-    def __init__(self) -> None:
-        self.asked = threading.Event()
-        self.at_once = threading.Event()
-        self.signal_number: int = signal.SIGTERM
-
-    def ask(self, reason: BaseException) -> None:
-        """reason: what ends us; the processes get the signal that we got, or SIGTERM."""
-        if isinstance(reason, Terminated):
-            self.signal_number = reason.signal_number
-        elif isinstance(reason, KeyboardInterrupt):
-            self.signal_number = signal.SIGINT
-        self.asked.set()
-
-
 class Stopped(Exception):
-    """The process was ended because `Stop` was asked."""
+    """The process was ended because `stop` was set."""
 
 
 class _Tee(threading.Thread):
@@ -211,6 +214,8 @@ class _Tee(threading.Thread):
             if self.shown:
                 unshown = self._show(unshown + text)
             *lines, self.rest = (self.rest + text).split("\n")
+            head, _, last = self.rest.rpartition("\r")
+            self.rest = last or head.rpartition("\r")[2]  # what was drawn over is gone
             for line in lines:
                 self._keep(line)
         if self.rest:
@@ -276,24 +281,25 @@ def _environment(threads: int | None) -> dict[str, str]:
     return environment
 
 
-def _wait(process: subprocess.Popen[bytes], stop: Stop, lock: Lock | None) -> int:
+def _wait(process: subprocess.Popen[bytes], stop: threading.Event, lock: Lock | None) -> int:
     next_check = time.monotonic() + _CHECK_SECONDS
     while True:
         with suppress(subprocess.TimeoutExpired):
             return process.wait(_POLL_SECONDS)
-        if stop.asked.is_set():
+        if stop.is_set():
             raise Stopped
         if lock is not None and time.monotonic() >= next_check:
             lock.check()
             next_check = time.monotonic() + _CHECK_SECONDS
 
 
-def _end(process: subprocess.Popen[bytes], stop: Stop) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     # Not to the whole group: a process that is to finish its step needs its workers for that.
+    # Not SIGINT, for which one that is still at its imports would print a traceback.
     with suppress(ProcessLookupError):
-        process.send_signal(stop.signal_number)
+        process.terminate()
     deadline = time.monotonic() + _GRACE_SECONDS
-    while time.monotonic() < deadline and not stop.at_once.is_set():
+    while time.monotonic() < deadline and not _Asked.again:
         with suppress(subprocess.TimeoutExpired):
             process.wait(_POLL_SECONDS)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ TaskName = Literal["classification", "detection", "segmentation"]
 
 _LARGEST_RECORD_BYTES = 16 * 2**20
 _LARGEST_NUMBER = 1e18  # far beyond any FLOP or byte count; sums over seeds stay finite
+_LONGEST_NAME = 4096  # as the longest path: a weights file is part of a name
+
+_Name = Annotated[str, Field(min_length=1, max_length=_LONGEST_NAME)]
+_Cost = Annotated[float, Field(ge=0, le=_LARGEST_NUMBER, strict=True)]
 
 
 class Record(BaseModel):
@@ -45,18 +50,18 @@ class Record(BaseModel):
     schema_version: Literal[1] = Field(default=1, alias="schema")
     key: str = Field(pattern=r"^[0-9a-f]{16}$")
     lineage: str = Field(pattern=r"^[0-9a-f]{16}$")
-    backbone: str = Field(min_length=1)
-    control: str | None = None
-    tricks: tuple[str, ...] = ()
+    backbone: _Name
+    control: _Name | None = None
+    tricks: tuple[_Name, ...] = ()
     task: TaskName
-    benchmark: str = Field(min_length=1)
+    benchmark: _Name
     protocol: dict[str, Any]
-    seed: int = Field(ge=0, lt=2**31)
+    seed: int = Field(ge=0, lt=2**31, strict=True)
     status: Status
     message: str | None = None
-    metrics: dict[str, Metric] = {}
-    per_class: dict[str, dict[str, Value]] = {}
-    cost: dict[str, Annotated[float, Field(ge=0, le=_LARGEST_NUMBER)]] = {}
+    metrics: dict[_Name, Metric] = {}
+    per_class: dict[_Name, dict[_Name, Value]] = {}
+    cost: dict[_Name, _Cost] = {}
     weights_sha256: str | None = None
     environment: dict[str, str] = {}
     notes: tuple[str, ...] = ()
@@ -156,6 +161,8 @@ def write_record(folder: Path, record: Record) -> Record:
             try:
                 present = read_record(path)
             except (ValueError, OSError):
+                if path.name == record.file_name and path.is_dir():  # no file can replace it
+                    path.rename(path.with_name(f"{path.name}.damaged-{secrets.token_hex(4)}"))
                 continue
             if present.is_final:
                 return present

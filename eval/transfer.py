@@ -106,6 +106,8 @@ def ask(
 
 def output_folder(out: str | None, benchmark: str) -> Path:
     """OUT, absolute; by default `runs/<benchmark>` below the working directory."""
+    if out == "":
+        raise ValueError("--out is empty: expected a directory, or nothing yet, such as runs/mini")
     path = Path("runs") / safe_name(benchmark) if out is None else Path(out).expanduser()
     if path.exists() and not path.is_dir():
         raise ValueError(f"--out {path}: a file is there; expected a directory, or nothing yet")
@@ -118,7 +120,7 @@ def dry_run(question: Question) -> None:
 
     screen = Screen(question.out)
 
-    prepared = find_ready(question.benchmark, tolerate=question.tolerate)
+    prepared = find_ready(question.benchmark, tolerate=question.tolerate, full=question.full)
     records = read_records(Layout(question.out).records)
     if prepared is not None:
         question = replace(question, benchmark=prepared.benchmark)
@@ -154,7 +156,7 @@ class Run:
         budgets = [getattr(benchmark, stage) for stage in benchmark.stages]
         names = [f"{budget.root / image}\n" for budget in budgets for image in budget.left_out]
         if names:
-            write_text_atomic(self.question.out / "left_out.txt", "".join(names))
+            write_text_atomic(self.layout.left_out, "".join(names))
 
     def execute(self) -> int:
         """Runs what is to do, shows and writes the table; 0, or 1 where some job failed.
@@ -164,6 +166,8 @@ class Run:
         screen, plan = self.screen, self.plan
         screen.header(plan)
         screen.bad_records(self.records.bad)
+        for artifact in plan.damaged:
+            screen.say(f"{artifact} is damaged, its weights are not those of its card: made again")
         executor = LocalExecutor(self.layout, screen, command=self.question.command)
         executor.recover(plan, self.records)
         outcome = executor.execute(plan)
@@ -209,10 +213,17 @@ def report(out: Path, *, benchmark: str | None = None) -> None:
         seeds=selection.seeds,
         tasks=selection.tasks,
     )
-    paths = write_tables(out, table, make_notes(table, selection.kept))
     screen.table(table)
-    if selection.left_out:
-        screen.say(f"{len(selection.left_out)} records of other protocols or weights left out")
+    if count := len(selection.left_out):
+        records_are = "1 record" if count == 1 else f"{count} records"
+        screen.say(f"{records_are} of other protocols or weights left out")
+    try:
+        paths = write_tables(out, table, make_notes(table, selection.kept))
+    except OSError as error:
+        raise OSError(
+            f"the table is shown, but not written to {out}: {error.strerror or error}; let {out} "
+            "be written, or make the report of a copy of it"
+        ) from error
     screen.places(paths)
 
 

@@ -1,0 +1,260 @@
+"""What the verbs of the command line do, and the exit code for whatever comes of it.
+
+Nothing heavy is imported here: help, lists and wrong usage answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from benchmarks.schema import load_benchmark
+from eval.arguments import make_parser, make_transfer_parser
+from eval.jobs import TASKS
+from eval.listing import make_listing, to_json, to_text, tricks_to_text
+from eval.process import Terminated, termination_as_interrupt
+from eval.show import show
+from eval.show import to_text as shown_to_text
+from eval.text import visible
+from eval.transfer import Question, Run, ask, dry_run, output_folder, report
+
+USAGE_ERROR = 2
+GOES_ON = "What is finished stays; the same command goes on from there."
+
+
+def trickle(argv: Sequence[str]) -> int:
+    """`trickle`; see `eval.cli`."""
+    return _guarded(lambda: _dispatch(make_parser(), ["trickle"], argv))
+
+
+def run_transfer(argv: Sequence[str]) -> int:
+    """`python eval/run_transfer.py`: the same as `trickle run`."""
+    return _guarded(
+        lambda: _dispatch(make_transfer_parser(), ["python", "eval/run_transfer.py"], argv)
+    )
+
+
+def _dispatch(parser: argparse.ArgumentParser, program: Sequence[str], argv: Sequence[str]) -> int:
+    arguments = parser.parse_args(argv)
+    command = shlex.join([*program, *argv])
+    try:
+        command.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{command}: holds a name that is not UTF-8 and could not be recorded; rename it"
+        ) from None
+    _load_recipes(arguments)
+    return _ANSWERS[arguments.verb](arguments, command)
+
+
+def _guarded(answer: Callable[[], int]) -> int:
+    """The exit code for whatever comes; on SIGTERM and SIGHUP as on Ctrl-C."""
+    try:
+        with termination_as_interrupt():
+            code = answer()
+            if sys.stdout is not None:  # closed before we began
+                sys.stdout.flush()  # Python itself would do so later, and say less if it fails
+            return code
+    except UsageError as error:
+        _print_error(error)
+        return USAGE_ERROR
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        _discard_output()
+        return 0
+    except OSError as error:
+        _print_refusal(error)
+        return 1
+    except KeyboardInterrupt as interrupt:
+        with suppress(OSError):  # SIGHUP: the terminal is gone
+            print(f"\nInterrupted. {GOES_ON}", file=sys.stderr)
+        return 128 + (
+            interrupt.signal_number if isinstance(interrupt, Terminated) else signal.SIGINT
+        )
+
+
+def _print_error(error: Exception) -> None:
+    print(f"error: {visible(str(error))}", file=sys.stderr)
+
+
+def _print_refusal(error: OSError) -> None:
+    """What the system refused; Python does not say so where it is our standard output."""
+    try:
+        if error.filename is None and sys.stdout is not None:
+            print(flush=True)  # what failed to be written was thrown away, so that we try again
+    except OSError:
+        _discard_output()
+        reason = error.strerror or str(error)
+        print(f"error: standard output cannot be written: {reason}", file=sys.stderr)
+    else:
+        _print_error(error)
+
+
+def _discard_output() -> None:
+    """What is still unwritten would fail once more when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class UsageError(Exception):
+    """Something that the user gave cannot be used; its text is all that they need."""
+
+
+def _run(arguments: argparse.Namespace, command: str) -> int:
+    """Trains what is missing and tabulates."""
+    if arguments.list:
+        return _list(arguments, command)
+    if arguments.json:
+        raise UsageError("--json goes with --list")
+    return _answer(arguments, command, tasks=arguments.tasks)
+
+
+def _pretrain(arguments: argparse.Namespace, command: str) -> int:
+    """Trains backbones only."""
+    return _answer(arguments, command, tasks=[], controls=False)
+
+
+def _load_recipes(arguments: argparse.Namespace) -> None:
+    if (file := getattr(arguments, "recipes", None)) is None:
+        return
+    from classification.recipes.user_file import RecipeFileError, load_user_file
+
+    try:
+        load_user_file(file)
+    except RecipeFileError as error:
+        raise UsageError(str(error)) from error
+
+
+def _list(arguments: argparse.Namespace, command: str) -> int:
+    """Every architecture, recipe, trick and benchmark."""
+    listing = make_listing()
+    if arguments.json:
+        print(to_json(listing))
+    else:
+        only_tricks = getattr(arguments, "tricks", False)
+        print(tricks_to_text(listing) if only_tricks else to_text(listing))
+    return 0
+
+
+def _show(arguments: argparse.Namespace, command: str) -> int:
+    """The numbers of one pretraining."""
+    try:
+        benchmark = load_benchmark(arguments.benchmark)
+        shown = show(arguments.backbone, benchmark, argument=arguments.benchmark)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    print(to_json(shown) if arguments.json else shown_to_text(shown))
+    return 0
+
+
+def _report(arguments: argparse.Namespace, command: str) -> int:
+    """The tables of what is recorded."""
+    try:
+        out = output_folder(arguments.out, arguments.benchmark or "mini")
+        report(out, benchmark=arguments.benchmark)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return 0
+
+
+def _validate(arguments: argparse.Namespace, command: str) -> int:
+    """Reads the data in full."""
+    from eval.validate import to_report, validate_benchmark
+    from eval.validate import to_text as verdict_to_text
+
+    try:
+        verdict = validate_benchmark(
+            load_benchmark(arguments.benchmark),
+            tolerate=arguments.tolerate,
+            full=arguments.full,
+            workers=arguments.workers,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if arguments.json:
+        print(json.dumps(to_report(verdict), indent=2))
+    else:
+        print(visible(verdict_to_text(verdict)))
+    for line in verdict.refused:
+        print(visible(line), file=sys.stderr)
+    return USAGE_ERROR if verdict.refused else 0
+
+
+def _doctor(arguments: argparse.Namespace, command: str) -> int:
+    """Looks at what a run depends on."""
+    from eval.doctor import diagnose, healthy, to_report
+    from eval.doctor import to_text as diagnosis_to_text
+
+    out = None if arguments.out is None else Path(arguments.out).expanduser().absolute()
+    sections = diagnose(benchmark=arguments.benchmark, out=out)
+    if arguments.json:
+        print(json.dumps(to_report(sections), indent=2))
+    else:
+        print(diagnosis_to_text(sections))
+    return 0 if healthy(sections) else 1
+
+
+def _answer(
+    arguments: argparse.Namespace,
+    command: str,
+    *,
+    tasks: list[str] | None,
+    controls: bool = True,
+) -> int:
+    try:
+        question = _question(arguments, command, tasks=tasks, controls=controls)
+        if arguments.dry_run:
+            dry_run(question)
+            return 0
+        run = Run(question)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    # A ValueError from here on is a defect of ours, and keeps its traceback.
+    try:
+        return run.execute()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _print_refusal(error)
+        print(f"Stopped. {GOES_ON}", file=sys.stderr)
+        return 1
+
+
+def _question(
+    arguments: argparse.Namespace, command: str, *, tasks: list[str] | None, controls: bool
+) -> Question:
+    if not arguments.backbone:
+        raise ValueError("no --backbone given; for example --backbone resnet50d_mixup (or --list)")
+    chosen = None if tasks is None else [task for task in TASKS if task in tasks]
+    question = ask(
+        arguments.backbone,
+        benchmark=arguments.benchmark,
+        seeds=arguments.seeds,
+        out=arguments.out,
+        command=command,
+        tasks=chosen,
+        controls=controls,
+        tolerate=arguments.tolerate,
+        full=arguments.full,
+        auto_accumulate=arguments.auto_accumulate,
+    )
+    untrained = [spec.name for spec in question.specs if spec.kind != "trained"]
+    if untrained and not controls:
+        raise ValueError(f"nothing to pretrain in {', '.join(untrained)}: give names as in --list")
+    return question
+
+
+_ANSWERS: dict[str, Callable[[argparse.Namespace, str], int]] = {
+    "run": _run,
+    "pretrain": _pretrain,
+    "list": _list,
+    "show": _show,
+    "report": _report,
+    "validate": _validate,
+    "doctor": _doctor,
+}
