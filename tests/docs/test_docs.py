@@ -22,9 +22,7 @@ from docs.build import ROOT, build, check, figure_path, main, missing_cards, pag
 from docs.figures import FIGURES
 from docs.markdown import anchor, escape, first_sentence, link_papers
 
-_NOT_COPIED = shutil.ignore_patterns(
-    ".*", "__pycache__", "runs", "build", "*.egg-info", "results"
-)
+_NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "runs", "build", "*.egg-info", "results")
 
 
 @pytest.fixture
