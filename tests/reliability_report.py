@@ -15,6 +15,14 @@ from typing import Any
 
 import pytest
 
+_PROMISE = "promise"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    # In the report of a test, so that it reaches us from other processes too.
+    if (marker := item.get_closest_marker("reliability")) is not None:
+        item.user_properties.append((_PROMISE, marker.args))
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -28,18 +36,12 @@ class Report:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.rows: dict[str, dict[str, Any]] = {}
-        self.markers: dict[str, tuple[int, str]] = {}
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        for item in items:
-            if (marker := item.get_closest_marker("reliability")) is not None:
-                point, promise = marker.args
-                self.markers[item.nodeid] = (point, promise)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.nodeid not in self.markers or (report.when != "call" and report.passed):
+        promises = [value for name, value in report.user_properties if name == _PROMISE]
+        if not promises or (report.when != "call" and report.passed):
             return
-        point, promise = self.markers[report.nodeid]
+        point, promise = promises[0]
         test = report.nodeid.partition("[")[0]
         row = self.rows.setdefault(
             test,
