@@ -113,13 +113,17 @@ class QuietRunner(Runner):
         return wrapped
 
 
+SAVE_SECONDS = 300.0
+"""How old a checkpoint may get: what a training that is killed loses at most, and a step."""
+
+
 class StepLoop(IterBasedTrainLoop):
     """Trains for a number of steps; a resumed run starts its data stream where it stopped.
 
     A hook may end it earlier by setting `stop_training`. It writes a checkpoint every
-    `checkpoint_interval` steps, before each validation and when a signal ends it. accumulate:
-    steps after which the optimizer moves. metrics: of the last validation, which always follows
-    the last step.
+    `checkpoint_interval` steps, SAVE_SECONDS after the last one, before each validation and when a
+    signal ends it. accumulate: steps after which the optimizer moves. metrics: of the last
+    validation, which always follows the last step.
     """
 
     metrics: dict[str, Any] | None = None
@@ -136,7 +140,7 @@ class StepLoop(IterBasedTrainLoop):
         batches = self.dataloader.batch_sampler
         batches.sampler.start = self._iter * batches.batch_size * batches.sampler.world_size
         self._started = time.monotonic() - self.runner.seconds_before
-        self._saved_at = self._iter
+        self._saved_at, self._saved_time = self._iter, time.monotonic()
         self.runner.call_hook("before_train")
         self.runner.call_hook("before_train_epoch")
         if self._iter and self._iter % self.val_interval == 0:
@@ -148,7 +152,8 @@ class StepLoop(IterBasedTrainLoop):
                 self.runner.model.train()
                 self._step(stream)
                 validates = self._iter % self.val_interval == 0 or self._iter == self._max_iters
-                if validates or self._iter % self.checkpoint_interval == 0:
+                old = time.monotonic() - self._saved_time > SAVE_SECONDS
+                if validates or old or self._iter % self.checkpoint_interval == 0:
                     self._save()
                 if validates and self._iter < self._max_iters:
                     self._validate()
@@ -192,7 +197,7 @@ class StepLoop(IterBasedTrainLoop):
     def _save(self) -> None:
         if self._saved_at != self._iter:
             checkpoints.save(self.runner, seconds=time.monotonic() - self._started)
-            self._saved_at = self._iter
+            self._saved_at, self._saved_time = self._iter, time.monotonic()
 
     def _save_interrupted(self, interrupt: Interrupted) -> None:
         if self._whole:

@@ -16,11 +16,13 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from torch import nn
 
 from backbones import atomic
 from backbones.atomic import NoSpace
 from engine import checkpoints
+from engine import runner as runner_module
 from engine.checkpoint_file import read_checkpoint
 from engine.checkpoints import latest_checkpoint
 from engine.runner import QuietRunner
@@ -282,3 +284,24 @@ def test_what_a_killed_run_left_is_removed(
     left.write_bytes(b"half")
     make_runner(tmp_path, toy(), steps=2)
     assert not left.exists()
+
+
+@pytest.mark.reliability(1, "What a SIGKILL costs is bounded: no checkpoint gets old.")
+def test_no_checkpoint_gets_old(
+    make_runner: MakeRunner, toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    measured: Callable[[str], None],
+) -> None:  # fmt: skip
+    assert runner_module.SAVE_SECONDS <= 300
+    measured(f"saved every {runner_module.SAVE_SECONDS:.0f} s, whatever the interval in steps")
+    monkeypatch.setattr(runner_module, "SAVE_SECONDS", 0.6)
+
+    class SlowSteps(Hook):
+        def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+            time.sleep(0.35)
+
+    steps = {}
+    for name, hooks in (("fast", []), ("slow", [SlowSteps()])):
+        options = dict(steps=9, accumulate=3, checkpoint_interval=9, hooks=hooks)
+        make_runner(tmp_path / name, toy(), **options).train()
+        steps[name] = [path.stem for path in checkpoints.checkpoints(tmp_path / name)]
+    assert steps == {"fast": ["iter_9"], "slow": ["iter_9", "iter_6"]}
