@@ -108,12 +108,12 @@ def test_the_same_bits(
 
 
 def test_workers_change_nothing(make_runner: MakeRunner, toy: Any, tmp_path: Path) -> None:
-    states = []
+    states, others = [], set(multiprocessing.active_children())  # of earlier tests
     for workers in (0, 2):
         runner = make_runner(tmp_path / str(workers), toy(dropout=0.3), steps=7, workers=workers)
         runner.train()
         states.append(state_of(runner))
-        assert multiprocessing.active_children() == [], "they end with the training"
+        assert set(multiprocessing.active_children()) <= others, "they end with the training"
     assert_equal(*states)
 
 
