@@ -123,8 +123,8 @@ def test_eight_runs_at_once(stages: Stages, mode: str, measured: Measured) -> No
 @pytest.mark.slow
 @pytest.mark.reliability(
     9,
-    "Of eight runs in one folder up to four are killed at random times: no job ever runs twice at once, "
-    "and what the killed ones had left is finished by the others and by the next.",
+    "Of eight runs in one folder up to four are killed at random times: no job ever runs twice at "
+    "once, and what the killed ones had left is finished by the others and by the next.",
 )
 @pytest.mark.parametrize("mode", ["flock", "files"])
 def test_eight_runs_of_which_four_are_killed(stages: Stages, mode: str, measured: Measured) -> None:
