@@ -58,6 +58,14 @@ def rate_ratio(seconds: Seconds, ours: str, peer: str) -> float:
     return statistics.median(theirs / own for own, theirs in pairs)
 
 
+def spread(seconds: Seconds, ours: str, peer: str) -> dict[str, float]:
+    """`rate_ratio` and the quartiles of the rounds' own ratios: {"ratio", "q1", "q3"}."""
+    pairs = zip(seconds[ours], seconds[peer], strict=True)
+    ratios = [theirs / own for own, theirs in pairs]
+    q1, _, q3 = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    return {"ratio": rate_ratio(seconds, ours, peer), "q1": q1, "q3": q3}
+
+
 def report(
     name: str,
     *,
