@@ -41,10 +41,12 @@ class Metrics(TypedDict):
 
 @with_config(ConfigDict(extra="forbid"))
 class Dataset(TypedDict):
-    """What the weights were trained on; digest: of the files, where known."""
+    """What the weights were trained on; digest: of the files, where known. shrink_to: the shorter
+    side of the copies that were trained on, in pixels, where they were not the images."""
 
     name: str
     digest: NotRequired[str | None]
+    shrink_to: NotRequired[int]
 
 
 class Card(BaseModel):

@@ -60,6 +60,8 @@ def _facts(card: Card) -> list[tuple[str, str]]:
     if card.dataset is not None:
         digest = card.dataset.get("digest")
         facts.append(("data set", card.dataset["name"] + (f" ({digest})" if digest else "")))
+        if side := card.dataset.get("shrink_to"):
+            facts.append(("training images", f"shrunk to a shorter side of {side} pixels"))
     if card.seed is not None:
         facts.append(("seed", str(card.seed)))
     facts += [(name, f"{value:g}") for name, value in (card.cost or {}).items()]

@@ -12,7 +12,8 @@ The policy, the same everywhere, so that boxes, masks and pixels agree:
   nothing truncated is decoded.
 - An annotation is a PNG of one index per pixel, 8-bit greyscale or palette, whose indices count.
 
-OpenCV decodes images, Pillow annotations: OpenCV would turn a palette's indices into colors.
+OpenCV decodes images, and benchmarks/jpeg_region.py parts of JPEGs, to the same bits. Pillow
+decodes annotations: OpenCV would turn a palette's indices into colors.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ import numpy.typing as npt
 from benchmarks.dataset_files import read_data
 from benchmarks.errors import DataError
 from benchmarks.image_files import MOST_IMAGE_BYTES, read_header
+from benchmarks.jpeg_region import decode_region
+from engine.fast_paths import is_fast
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -41,12 +44,70 @@ _MIRRORED_FIRST = {2: 1, 4: 3, 5: 8, 7: 6}
 
 def read_rgb(path: Path) -> Pixels:
     """(H, W, 3) RGB. Raises DataError naming the file; see the module's policy."""
-    return _decode(path, cv2.IMREAD_COLOR_RGB)
+    return EncodedImage.read(path).whole()
 
 
 def read_bgr(path: Path) -> Pixels:
     """(H, W, 3) in the order that OpenMMLab's transforms work in; otherwise as `read_rgb`."""
-    return _decode(path, cv2.IMREAD_COLOR)
+    return EncodedImage.read(path)._decoded(cv2.IMREAD_COLOR)
+
+
+class EncodedImage:
+    """An image file, read and its header checked, and decoded as far as it is asked for.
+
+    Raises DataError naming the file; see the module's policy.
+    """
+
+    def __init__(self, path: Path, data: bytes) -> None:
+        """path: names the image in errors. data: the content of its file."""
+        self.path, self._data = path, data
+        self._header = read_header(path, io.BytesIO(data))
+
+    @classmethod
+    def read(cls, path: Path) -> EncodedImage:
+        return cls(path, read_data(path, most_bytes=MOST_IMAGE_BYTES))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """As that of `whole()`."""
+        width, height = self._header.shown
+        return height, width, 3
+
+    def whole(self) -> Pixels:
+        """(H, W, 3) RGB."""
+        return self._decoded(cv2.IMREAD_COLOR_RGB)
+
+    def crop(self, top: int, left: int, height: int, width: int) -> Pixels:
+        """The same pixels as `whole()[top : top + height, left : left + width]`.
+
+        The rectangle lies within the image. Of most JPEGs only this part is decoded, so that
+        damage elsewhere in the file does not show.
+        """
+        header = self._header
+        if header.kind == "JPEG" and header.orientation == 1 and is_fast("jpeg_region"):
+            part = decode_region(
+                self._data,
+                top=top,
+                left=left,
+                height=height,
+                width=width,
+                shape=(header.height, header.width),
+            )
+            if part is not None:
+                return part
+        return self.whole()[top : top + height, left : left + width]
+
+    def _decoded(self, flag: int) -> Pixels:
+        data, header = np.frombuffer(self._data, np.uint8), self._header
+        try:
+            image = cv2.imdecode(data, flag | cv2.IMREAD_IGNORE_ORIENTATION)
+        except cv2.error as error:
+            raise DataError(f"{self.path} cannot be decoded: {error.err}") from error
+        if image is None or image.shape != (header.height, header.width, 3):
+            raise DataError(
+                f"{self.path} cannot be decoded: damaged image data; replace or remove it"
+            )
+        return _upright(image, header.orientation)
 
 
 def read_indices(path: Path) -> Pixels:
@@ -73,18 +134,6 @@ def read_indices(path: Path) -> Pixels:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path} cannot be decoded: {error}") from error
-
-
-def _decode(path: Path, flag: int) -> Pixels:
-    data = read_data(path, most_bytes=MOST_IMAGE_BYTES)
-    header = read_header(path, io.BytesIO(data))
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:
-        raise DataError(f"{path} cannot be decoded: {error.err}") from error
-    if image is None or image.shape != (header.height, header.width, 3):
-        raise DataError(f"{path} cannot be decoded: damaged image data; replace or remove it")
-    return _upright(image, header.orientation)
 
 
 def _upright(image: Pixels, orientation: int) -> Pixels:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
+from classification.resampling import Interpolation, resize
 from classification.tricks.color_scaling import scale_colors
 from classification.tricks.pca_lighting import pca_lighting
 from classification.tricks.random_resized_crop import random_crop_box
@@ -13,9 +14,8 @@ from classification.tricks.random_resized_crop import random_crop_box
 if TYPE_CHECKING:
     import numpy as np
 
+    from benchmarks.pixels import EncodedImage
     from classification.tricks.trick import Trick
-
-Interpolation = Literal["area", "bicubic"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Augmentation:
     flip_probability: float = 0.5
     color: float = 0.4
     lighting_std: float = 0.1
-    interpolation: Interpolation = "area"
+    interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
         if not 0 < self.area[0] <= self.area[1] <= 1:
@@ -43,35 +43,15 @@ class Augmentation:
         if not 0 <= self.color < 1:
             raise ValueError(f"color must lie in [0, 1), not {self.color}")
         if self.interpolation not in get_args(Interpolation):
-            raise ValueError(f"interpolation must be area or bicubic, not {self.interpolation!r}")
+            raise ValueError(
+                f"interpolation must be bilinear or bicubic, not {self.interpolation!r}"
+            )
         if self.lighting_std < 0:
             raise ValueError(f"lighting_std must not be negative, not {self.lighting_std}")
 
 
-def resize(
-    image: np.ndarray, *, width: int, height: int, interpolation: Interpolation = "area"
-) -> np.ndarray:
-    """(H, W, 3) uint8 -> (height, width, 3), without aliasing.
-
-    "area": the average where the image shrinks, bilinear where it grows. "bicubic": Pillow's,
-    whose kernel grows with the shrinking, as in timm's recipes.
-    """
-    import cv2
-
-    if interpolation == "bicubic":
-        import numpy as np
-        from PIL import Image
-
-        return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
-    shrinks = width * height < image.shape[0] * image.shape[1]
-    resized: np.ndarray = cv2.resize(
-        image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
-    return resized
-
-
 def augment(
-    image: np.ndarray,
+    image: np.ndarray | EncodedImage,
     *,
     size: int,
     augmentation: Augmentation,
@@ -80,9 +60,11 @@ def augment(
 ) -> tuple[np.ndarray, np.ndarray]:
     """One training view: (size, size, 3) RGB uint8, and its PCA lighting offset (3,) in 0..255.
 
+    image: (H, W, 3) RGB uint8, or a file, of which only the crop is decoded.
     The offset is added after the image has become float, so that nothing is clipped.
     """
     import cv2
+    import numpy as np
 
     top, left, h, w = random_crop_box(
         rng,
@@ -91,8 +73,12 @@ def augment(
         area=augmentation.area,
         aspect_ratio=augmentation.aspect_ratio,
     )
+    if isinstance(image, np.ndarray):
+        part = image[top : top + h, left : left + w]
+    else:
+        part = image.crop(top, left, h, w)
     view = resize(
-        image[top : top + h, left : left + w],
+        part,
         width=size,
         height=size,
         interpolation=augmentation.interpolation,
@@ -109,7 +95,7 @@ def augment(
 
 
 def center_view(
-    image: np.ndarray, *, size: int, resize_size: int, interpolation: Interpolation = "area"
+    image: np.ndarray, *, size: int, resize_size: int, interpolation: Interpolation = "bilinear"
 ) -> np.ndarray:
     """The evaluation view: shorter side to `resize_size`, then the central square."""
     height, width = image.shape[:2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ from backbones.create import create_backbone
 from backbones.initialization import initialize
 from backbones.preprocessing import IMAGENET_PAPER, Preprocessing
 from classification.budget import TrainingPlan
-from classification.data import Normalizer, TrainingImages, ValidationImages
+from classification.data import Normalizer, TrainingImages, ValidationImages, ready_batch
+from classification.half_format import HalfFormat, half_format
 from classification.model import Classifier, TopKAccuracy, TrainedClassifier
 from classification.recipe import Recipe
 from classification.teacher import load_teacher
 from engine.early_stopping import StopEarly
+from engine.fast_paths import is_fast
 from engine.micro_batches import MicroBatches
-from engine.precision import Precision, half_precision, optim_wrapper
+from engine.precision import Precision, optim_wrapper
 from engine.processes import tell
 from engine.randomness import seed_globally
 from engine.runner import QuietRunner, build_runner, evaluation_loader, train_loader
@@ -79,8 +82,8 @@ def build_training(
     architecture: str,
     width: float,
     seed: int,
-    train: list[tuple[Path, int]],
-    val: list[tuple[Path, int]],
+    train: Sequence[tuple[Path, int]],
+    val: Sequence[tuple[Path, int]],
     num_classes: int,
     workers: int,
     work_dir: Path,
@@ -93,8 +96,8 @@ def build_training(
     takes it. auto_accumulate: a batch that does not fit into memory is computed in parts.
     """
     recipe = plan.recipe
-    precision = half_precision() if recipe.precision == "half" else recipe.precision
-    channels_last = recipe.channels_last or precision != "float32"
+    half, precision = _precision_of(recipe)
+    channels_last = recipe.channels_last or is_fast("channels_last")
     classifier, notes = build_classifier(
         architecture, recipe, width=width, num_classes=num_classes, seed=seed
     )
@@ -132,6 +135,7 @@ def build_training(
             seed=seed,
             workers=workers,
             repeats=recipe.repeats,
+            collate=ready_batch,
         ),
         steps=plan.steps * plan.accumulation,
         optim_wrapper=optim_wrapper(
@@ -145,6 +149,7 @@ def build_training(
             validation_images(val, plan),
             batch_size=min(256, plan.batch_size * plan.accumulation * 2),
             workers=min(1, workers),
+            collate=ready_batch,
         ),
         val_metric=TopKAccuracy(num_classes),
         val_interval=None if plan.validation_interval is None else _micro_steps(plan),
@@ -157,8 +162,19 @@ def build_training(
             setting="batch_size_scale in [pretraining] of the benchmark file",
         ),
         hooks=hooks,
+        workers_setting="workers in [pretraining] of the benchmark file",
     )
+    if half is not None:
+        runner.logger.info(f"half precision: {half.precision} ({half.why})")
     return Training(runner=runner, classifier=classifier, precision=precision, notes=notes)
+
+
+def _precision_of(recipe: Recipe) -> tuple[HalfFormat | None, Precision]:
+    """What `half` was found to be here, where the recipe says so, and the format of the steps."""
+    if recipe.precision != "half":
+        return None, recipe.precision
+    half = half_format()
+    return half, half.precision
 
 
 def _micro_steps(plan: TrainingPlan) -> int:
@@ -175,7 +191,7 @@ def preprocessing_of(recipe: Recipe) -> Preprocessing:
     return IMAGENET_PAPER
 
 
-def validation_images(val: list[tuple[Path, int]], plan: TrainingPlan) -> ValidationImages:
+def validation_images(val: Sequence[tuple[Path, int]], plan: TrainingPlan) -> ValidationImages:
     return ValidationImages(
         val,
         size=plan.eval_size,
@@ -184,7 +200,9 @@ def validation_images(val: list[tuple[Path, int]], plan: TrainingPlan) -> Valida
     )
 
 
-def example_images(val: list[tuple[Path, int]], plan: TrainingPlan, count: int = 2) -> torch.Tensor:
+def example_images(
+    val: Sequence[tuple[Path, int]], plan: TrainingPlan, count: int = 2
+) -> torch.Tensor:
     """A few normalized validation images (B, 3, H, W), to check an export on."""
     data = validation_images(val[:count], plan)
     images = torch.stack([data[i]["images"] for i in range(len(data))])

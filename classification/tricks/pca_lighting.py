@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from classification.tricks.trick import BAG_OF_TRICKS, Card, Trick
@@ -26,9 +27,16 @@ def pca_lighting(coefficients: np.ndarray) -> np.ndarray:
     """RGB offset (3,) in 0..255 along ImageNet's principal components, one coefficient each."""
     import numpy as np
 
-    vectors = np.array(PCA_EIGENVECTORS, np.float32)
-    values = np.array(PCA_EIGENVALUES, np.float32)
-    return vectors @ (np.asarray(coefficients, np.float32) * values)
+    vectors, values = _components()
+    offset: np.ndarray = vectors @ (np.asarray(coefficients, np.float32) * values)
+    return offset
+
+
+@cache
+def _components() -> tuple[np.ndarray, np.ndarray]:
+    import numpy as np
+
+    return np.array(PCA_EIGENVECTORS, np.float32), np.array(PCA_EIGENVALUES, np.float32)
 
 
 @dataclass(frozen=True)

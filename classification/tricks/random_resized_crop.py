@@ -45,13 +45,13 @@ def random_crop_box(
 class RandomResizedCrop(Trick):
     """area: share of the image, uniform between the two. aspect_ratio: width over height.
 
-    interpolation: "area" averages where the image shrinks and is bilinear where it grows;
-    "bicubic" is Pillow's, as in timm's recipes.
+    interpolation: "bilinear" or "bicubic", whose kernels grow where the image shrinks, as Pillow's;
+    timm's recipes take the latter.
     """
 
     area: tuple[float, float] = (0.08, 1.0)
     aspect_ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    interpolation: Literal["area", "bicubic"] = "area"
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
     name = "random_resized_crop"
     kind = "augmentation"
@@ -67,9 +67,9 @@ class RandomResizedCrop(Trick):
         ratio = self.aspect_ratio
         if len(ratio) != 2 or not 0 < ratio[0] <= ratio[1] < math.inf:
             raise ValueError(f"aspect_ratio must be an increasing positive pair, not {ratio}")
-        if self.interpolation not in ("area", "bicubic"):
+        if self.interpolation not in ("bilinear", "bicubic"):
             raise ValueError(
-                f"interpolation must be 'area' or 'bicubic', not {self.interpolation!r}"
+                f"interpolation must be 'bilinear' or 'bicubic', not {self.interpolation!r}"
             )
 
     def apply(self, recipe: Recipe) -> Recipe:

@@ -110,7 +110,7 @@ _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 
 def crops(trick: Any) -> Figure:
     """Five crops of an image, and the views that they become."""
-    from classification.augmentation import resize
+    from classification.resampling import resize
     from classification.tricks.random_resized_crop import random_crop_box
 
     image = sample("toadstool", side=2 * SIDE)

@@ -30,7 +30,7 @@ def prepared(
 def classification(prepared: PreparedBenchmark, workers: int) -> DataLoader[Any]:
     """With tricks that draw much: RandAugment, random erasing, each image twice in a row."""
     from benchmarks.imagenet_layout import read_index
-    from classification.data import TrainingImages
+    from classification.data import TrainingImages, ready_batch
     from classification.recipes.bag_of_tricks import mixup
     from classification.tricks import RandAugment, RandomErasing, RepeatedAugmentation
     from engine.runner import train_loader
@@ -38,7 +38,14 @@ def classification(prepared: PreparedBenchmark, workers: int) -> DataLoader[Any]
     recipe = mixup | RandAugment() | RandomErasing() | RepeatedAugmentation(2)
     index = read_index(prepared.benchmark.pretraining.root, "train")
     images = TrainingImages(index.samples, size=32, recipe=recipe, seed=3)
-    return train_loader(images, batch_size=8, seed=3, workers=workers, repeats=recipe.repeats)
+    return train_loader(
+        images,
+        batch_size=8,
+        seed=3,
+        workers=workers,
+        repeats=recipe.repeats,
+        collate=ready_batch,
+    )
 
 
 def detection(prepared: PreparedBenchmark, workers: int) -> DataLoader[Any]:

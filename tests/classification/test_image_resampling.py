@@ -1,0 +1,68 @@
+"""Resizing is Pillow's, within what FAST_PATHS promises, and its own where that is switched off."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from classification.resampling import resize
+from engine.fast_paths import VARIABLE
+
+SIDES = st.integers(1, 160)
+
+
+def by_pillow(image: np.ndarray, width: int, height: int, method: str) -> np.ndarray:
+    filter_ = Image.Resampling[method.upper()]
+    return np.asarray(Image.fromarray(image).resize((width, height), filter_)).astype(int)
+
+
+@settings(max_examples=30, deadline=None)
+@given(sides=st.tuples(SIDES, SIDES, SIDES, SIDES), seed=st.integers(0, 99))
+def test_bilinear_lies_within_a_level_of_pillows(sides: tuple[int, ...], seed: int) -> None:
+    height, width, to_height, to_width = sides
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    found = resize(noise, width=to_width, height=to_height)
+    assert found.shape == (to_height, to_width, 3)
+    assert found.dtype == np.uint8
+    assert np.abs(found - by_pillow(noise, to_width, to_height, "bilinear")).max() <= 1
+
+
+@pytest.mark.parametrize("side", [90, 224, 330])
+def test_bicubic_of_a_smooth_image_lies_within_two_levels_of_pillows(side: int) -> None:
+    coarse = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    image = cv2.resize(coarse, (320, 240), interpolation=cv2.INTER_CUBIC)
+    found = resize(image, width=side, height=side, interpolation="bicubic")
+    difference = np.abs(found - by_pillow(image, side, side, "bicubic"))
+    assert np.mean(difference > 2) <= 1e-4
+    assert difference.max() <= 16
+
+
+@pytest.mark.parametrize("method", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("side", [20, 90])
+def test_switched_off_it_is_pillows(
+    monkeypatch: pytest.MonkeyPatch, method: str, side: int
+) -> None:
+    monkeypatch.setenv(VARIABLE, "resize")
+    noise = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
+    found = resize(noise, width=side, height=side, interpolation=method)  # type: ignore[arg-type]
+    assert np.array_equal(found, by_pillow(noise, side, side, method))
+
+
+def test_nothing_aliases() -> None:
+    """Columns that alternate black and white become grey, not stripes."""
+    stripes = np.zeros((128, 128, 3), np.uint8)
+    stripes[:, ::2] = 255
+    shrunk = resize(stripes, width=37, height=37)[:, 2:-2]
+    assert np.ptp(shrunk.astype(int)) < 16
+
+
+def test_a_part_of_a_larger_image_is_resized_as_its_copy() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    part = noise[5:45, 10:70]
+    assert np.array_equal(
+        resize(part, width=20, height=20), resize(part.copy(), width=20, height=20)
+    )
