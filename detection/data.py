@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader
 from benchmarks.loading import LoadPixels
 from benchmarks.schema import DetectionBudget
 from benchmarks.voc_layout import VOCImage, read_split
+from engine.equal_sizes import whole_image_loader
 from engine.randomness import KeyedDataset
-from engine.runner import evaluation_loader, train_loader
+from engine.runner import train_loader
 from engine.scopes import prefix_types
 
 _META_KEYS = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
@@ -116,7 +117,8 @@ def training_data(budget: DetectionBudget, *, interpolation: str, seed: int) -> 
 
 
 def test_data(budget: DetectionBudget, *, interpolation: str) -> DataLoader[Any]:
-    """Every test image once, one at a time, so that no padding depends on its neighbours."""
+    """Every test image once; only those of one size together, so that no padding depends on its
+    neighbours."""
     pipeline: list[dict[str, Any]] = [
         dict(type="LoadPixels"),
         _resize(budget, interpolation),
@@ -124,6 +126,15 @@ def test_data(budget: DetectionBudget, *, interpolation: str) -> DataLoader[Any]
         dict(type="PackDetInputs", meta_keys=_META_KEYS),
     ]
     dataset = _dataset(budget, budget.test, pipeline, training=False)
-    return evaluation_loader(
-        dataset, batch_size=1, workers=min(1, budget.workers), collate=pseudo_collate
+
+    def size_of(index: int) -> tuple[int, int]:
+        info = dataset.get_data_info(index)
+        return info["width"], info["height"]
+
+    return whole_image_loader(
+        dataset,
+        size_of=size_of,
+        most=budget.batch_size,
+        workers=min(1, budget.workers),
+        collate=pseudo_collate,
     )

@@ -26,34 +26,28 @@ def main(argv: list[str] | None = None) -> None:
         raise ValueError(f"benchmark {prepared.benchmark.name} has no [detection]")
     prepare_openmmlab()
 
-    from mmdet.registry import MODELS
-
-    from detection.data import test_data, training_data
-    from detection.metric import DetectionMetric
-    from detection.model import detector_config, parameter_schedule
     from detection.protocol import detection_protocol
-    from engine.randomness import seed_globally
+    from detection.training import detection_training
 
-    seed_globally([arguments.seed])  # some heads draw their weights when they are built
-    interpolation = card.preprocessing.interpolation
+    seed = arguments.seed
+    label = f"detection, {card.architecture} ({card.weights}), seed {seed}"
+    runner = detection_training(
+        arguments.artifact,
+        card,
+        budget,
+        label=label,
+        seed=seed,
+        work_dir=arguments.work_dir,
+        auto_accumulate=arguments.auto_accumulate,
+    )
     finetune(
-        arguments,
-        label=f"detection, {card.architecture} ({card.weights}), seed {arguments.seed}",
-        scope="mmdet",
-        model=MODELS.build(detector_config(arguments.artifact, card, budget)),
-        training=training_data(budget, interpolation=interpolation, seed=arguments.seed),
-        test=test_data(budget, interpolation=interpolation),
-        metric=DetectionMetric(budget.metric, len(budget.classes)),
-        steps=budget.iterations,
-        optimizer=dict(
-            type="SGD", lr=budget.learning_rate, momentum=0.9, weight_decay=budget.weight_decay
-        ),
-        gradient_clip=budget.gradient_clip,
-        schedule=parameter_schedule(budget),
+        runner,
+        label=label,
+        result=arguments.result,
         protocol=detection_protocol(prepared.benchmark, prepared.digests["detection"]),
         classes=budget.classes,
-        notes=prepared.notes("detection"),
         main_metric="mAP",
+        notes=prepared.notes("detection"),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.schema import Benchmark
 
 # Raised by one whenever a change to the code changes what a fine-tuning computes.
-REVISION = 1
+REVISION = 2
 
 
 def detection_protocol(benchmark: Benchmark, data_digest: str) -> dict[str, Any]:

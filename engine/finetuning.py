@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from backbones.card import Card
 from engine.processes import is_main, tell
 from engine.results import Metric, StageResult
+
+if TYPE_CHECKING:
+    from engine.runner import QuietRunner
 
 
 def finetuning_arguments(description: str | None, argv: list[str] | None) -> argparse.Namespace:
@@ -61,39 +64,47 @@ def frozen(card: Card, *, frozen_stages: int, norm_eval: bool) -> dict[str, Any]
     return dict(frozen_stages=frozen_stages, norm_eval=norm_eval)
 
 
-def finetune(
-    arguments: argparse.Namespace,
+def finetuning_runner(
     *,
     label: str,
+    stage: str,
     scope: str,
     model: Any,
     training: Any,
     test: Any,
     metric: Any,
     steps: int,
-    optimizer: dict[str, Any],
+    learning_rate: float,
+    weight_decay: float,
     gradient_clip: float | None = None,
     schedule: list[dict[str, Any]],
-    protocol: dict[str, Any],
-    classes: Sequence[str],
-    main_metric: str,
-    notes: tuple[str, ...] = (),
-) -> None:
-    """Trains, tests once with the last weights, writes the StageResult to `arguments.result`.
+    seed: int,
+    work_dir: Path,
+    auto_accumulate: bool,
+    channels_last: bool = False,
+) -> QuietRunner:
+    """SGD with momentum for `steps` over the loader `training`, then one test on `test`.
 
     metric: an mmengine metric that gives a value in percent or None per name, `per_class` (values
-    of `main_metric`) and `n` (test images). notes: what a reader of the result should know.
+    of the main metric) and `n` (test images). auto_accumulate: what memory does not hold is
+    computed in parts. channels_last: the memory format of weights and features.
     """
-    from backbones.cost import count_parameters
-    from engine.cost import peak_memory_mb, stopwatch
-    from engine.divergence import Diverged
+    import torch
+
+    from engine.fast_paths import is_fast
     from engine.micro_batches import MicroBatches
     from engine.precision import optim_wrapper
     from engine.runner import build_runner
-    from engine.stage import environment
 
+    optimizer = dict(type="SGD", lr=learning_rate, momentum=0.9, weight_decay=weight_decay)
     clip = None if gradient_clip is None else {"max_norm": gradient_clip}
-    runner = build_runner(
+    if is_fast("fused_optimizer"):
+        optimizer["fused"] = True
+    if channels_last and is_fast("channels_last"):
+        model = model.to(
+            memory_format=torch.channels_last
+        )  # the first convolution turns the images
+    return build_runner(
         label=label,
         model=model,
         loader=training,
@@ -102,14 +113,35 @@ def finetune(
         param_scheduler=schedule,
         val_loader=test,
         val_metric=metric,
-        work_dir=arguments.work_dir,
-        seed=arguments.seed,
+        work_dir=work_dir,
+        seed=seed,
         scope=scope,
         micro_batches=MicroBatches(
-            auto=arguments.auto_accumulate,
-            setting=f"batch_size in [{protocol['stage']}] of the benchmark file",
+            auto=auto_accumulate, setting=f"batch_size in [{stage}] of the benchmark file"
         ),
+        workers_setting=f"workers in [{stage}] of the benchmark file",
     )
+
+
+def finetune(
+    runner: QuietRunner,
+    *,
+    label: str,
+    result: Path,
+    protocol: dict[str, Any],
+    classes: Sequence[str],
+    main_metric: str,
+    notes: tuple[str, ...] = (),
+) -> None:
+    """Trains, tests once with the last weights, writes the StageResult to `result`.
+
+    notes: what a reader of the result should know.
+    """
+    from backbones.cost import count_parameters
+    from engine.cost import peak_memory_mb, stopwatch
+    from engine.divergence import Diverged
+    from engine.stage import environment
+
     cost: dict[str, float] = {}
     measured: dict[str, Any] = {}
     with stopwatch(cost):
@@ -122,11 +154,11 @@ def finetune(
     cost["seconds"] += runner.seconds_before
     cost.update(
         peak_memory_mb=peak_memory_mb(),
-        iterations=steps,
+        iterations=runner.max_iters,
         model_parameters=count_parameters(runner.model),
-        **runner.numerical_cost,
+        **runner.step_cost,
     )
-    result = StageResult(
+    found = StageResult(
         status="ok" if measured else "diverged",
         metrics={name: Metric(value=value, n=n) for name, value in measured.items()},
         per_class={main_metric: dict(zip(classes, per_class, strict=bool(measured)))},
@@ -136,4 +168,4 @@ def finetune(
         notes=(*notes, *runner.notes),
     )
     if is_main():
-        result.write(arguments.result)
+        found.write(result)

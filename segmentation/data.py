@@ -14,11 +14,13 @@ from torch.utils.data import DataLoader
 
 from benchmarks.ade20k_layout import IGNORED, list_split, require_known_indices
 from benchmarks.errors import DataError
+from benchmarks.image_files import check_image
 from benchmarks.loading import LoadPixels
 from benchmarks.pixels import read_indices
 from benchmarks.schema import SegmentationBudget
+from engine.equal_sizes import whole_image_loader
 from engine.randomness import KeyedDataset
-from engine.runner import evaluation_loader, train_loader
+from engine.runner import train_loader
 from engine.scopes import prefix_types
 
 TRANSFORMS.register_module(module=LoadPixels, force=True)
@@ -114,7 +116,7 @@ def training_data(budget: SegmentationBudget, *, interpolation: str, seed: int) 
 
 
 def test_data(budget: SegmentationBudget, *, interpolation: str) -> DataLoader[Any]:
-    """Every validation image once, whole; the truth keeps its own size."""
+    """Every validation image once, whole, those of one size together; the truth keeps its size."""
     pipeline: list[dict[str, Any]] = [
         dict(type="LoadPixels"),
         dict(
@@ -127,6 +129,14 @@ def test_data(budget: SegmentationBudget, *, interpolation: str) -> DataLoader[A
         dict(type="PackSegInputs"),
     ]
     dataset = _dataset(budget, "validation", pipeline, training=False)
-    return evaluation_loader(
-        dataset, batch_size=1, workers=min(1, budget.workers), collate=pseudo_collate
+
+    def size_of(index: int) -> tuple[int, int]:
+        return check_image(Path(dataset.get_data_info(index)["img_path"])).shown
+
+    return whole_image_loader(
+        dataset,
+        size_of=size_of,
+        most=budget.batch_size,
+        workers=min(1, budget.workers),
+        collate=pseudo_collate,
     )

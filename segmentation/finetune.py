@@ -26,33 +26,28 @@ def main(argv: list[str] | None = None) -> None:
         raise ValueError(f"benchmark {prepared.benchmark.name} has no [segmentation]")
     prepare_openmmlab()
 
-    from mmseg.registry import MODELS
-
-    from engine.randomness import seed_globally
-    from segmentation.data import test_data, training_data
-    from segmentation.metric import SegmentationMetric
-    from segmentation.model import parameter_schedule, segmentor_config
     from segmentation.protocol import segmentation_protocol
+    from segmentation.training import segmentation_training
 
-    seed_globally([arguments.seed])  # some heads draw their weights when they are built
-    interpolation = card.preprocessing.interpolation
+    seed = arguments.seed
+    label = f"segmentation, {card.architecture} ({card.weights}), seed {seed}"
+    runner = segmentation_training(
+        arguments.artifact,
+        card,
+        budget,
+        label=label,
+        seed=seed,
+        work_dir=arguments.work_dir,
+        auto_accumulate=arguments.auto_accumulate,
+    )
     finetune(
-        arguments,
-        label=f"segmentation, {card.architecture} ({card.weights}), seed {arguments.seed}",
-        scope="mmseg",
-        model=MODELS.build(segmentor_config(arguments.artifact, card, budget)),
-        training=training_data(budget, interpolation=interpolation, seed=arguments.seed),
-        test=test_data(budget, interpolation=interpolation),
-        metric=SegmentationMetric(),
-        steps=budget.iterations,
-        optimizer=dict(
-            type="SGD", lr=budget.learning_rate, momentum=0.9, weight_decay=budget.weight_decay
-        ),
-        schedule=parameter_schedule(budget),
+        runner,
+        label=label,
+        result=arguments.result,
         protocol=segmentation_protocol(prepared.benchmark, prepared.digests["segmentation"]),
         classes=budget.classes,
-        notes=prepared.notes("segmentation"),
         main_metric="mIoU",
+        notes=prepared.notes("segmentation"),
     )
 
 

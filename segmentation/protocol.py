@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.schema import Benchmark
 
 # Raised by one whenever a change to the code changes what a fine-tuning computes.
-REVISION = 2
+REVISION = 3
 
 
 def segmentation_protocol(benchmark: Benchmark, data_digest: str) -> dict[str, Any]:

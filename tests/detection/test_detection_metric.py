@@ -15,11 +15,9 @@ from pycocotools.cocoeval import COCOeval
 from engine.mmcv_ops import install
 
 install()
-from detection.metric import (  # noqa: E402
-    DetectionMetric,
-    coco_average_precisions,
-    voc_average_precisions,
-)
+from detection import coco_average_precision, voc_average_precision  # noqa: E402
+from detection.metric import DetectionMetric  # noqa: E402
+from detection.scored_image import ScoredImage  # noqa: E402
 
 A, B = (10, 10, 49, 49), (60, 60, 99, 99)
 FAR = (200, 200, 219, 219)
@@ -41,6 +39,45 @@ def truth(
 def found(*boxes: tuple[tuple[float, ...], float]) -> np.ndarray:
     """Boxes of one class with their scores."""
     return np.array([(*box, score) for box, score in boxes], float).reshape(-1, 5)
+
+
+def scored(detections: Any, annotations: Any, sizes: Any = None) -> list[ScoredImage]:
+    """From detections (n, 5) by image and class, and the annotation of each image."""
+    images = []
+    for i, (by_class, truths) in enumerate(zip(detections, annotations, strict=True)):
+        rows = np.concatenate(by_class)
+        counts = [len(truths["labels"]), len(truths["labels_ignore"])]
+        images.append(
+            ScoredImage(
+                boxes=rows[:, :4],
+                scores=rows[:, 4],
+                labels=np.repeat(np.arange(len(by_class)), [len(boxes) for boxes in by_class]),
+                truth=np.concatenate([truths["bboxes"], truths["bboxes_ignore"]]),
+                truth_labels=np.concatenate([truths["labels"], truths["labels_ignore"]]),
+                difficult=np.repeat([False, True], counts),
+                size=sizes[i] if sizes else (300, 300),
+            )
+        )
+    return images
+
+
+def voc_average_precisions(detections: Any, annotations: Any) -> dict[str, list[float | None]]:
+    images = scored(detections, annotations)
+    return voc_average_precision.voc_average_precisions(images, len(detections[0]))
+
+
+def coco_average_precisions(
+    detections: Any, annotations: Any, sizes: Any
+) -> dict[str, float | None]:
+    images = scored(detections, annotations, sizes)
+    return coco_average_precision.coco_average_precisions(images, len(detections[0]))
+
+
+@pytest.fixture(autouse=True, params=["fast", "plain"])
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything here holds with the faster ways and without."""
+    if request.param == "plain":
+        monkeypatch.setenv("TRICKLE_REFERENCE", "voc_ap,coco_ap")
 
 
 @pytest.mark.parametrize(
