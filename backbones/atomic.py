@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 _CHUNK_BYTES = 1 << 20
 _SWAP_ATTEMPTS = 10
@@ -56,19 +56,29 @@ def write_bytes_atomic(path: str | os.PathLike[str], data: bytes | bytearray) ->
     is then as it was.
     """
     path = Path(path)
+    try:
+        with atomic_file(path) as file:
+            file.write(data)
+    except OSError as error:
+        if is_no_space(error):
+            raise NoSpace(path, len(data), error) from error
+        raise
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Yields a new file that becomes `path` when the block ends well, replacing what is there.
+
+    The folder must exist. Raises OSError when the disk refuses; `path` is then as it was.
+    """
     temporary = _temporary_sibling(path)
     try:
         # "x" keeps the umask's permissions, which tempfile.mkstemp (0600) would not.
         with open(temporary, "xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        if is_no_space(error):
-            temporary.unlink(missing_ok=True)  # first, so that the room it took counts as free
-            raise NoSpace(path, len(data), error) from error
-        raise
     finally:
         temporary.unlink(missing_ok=True)
     _fsync_folder(path.parent)

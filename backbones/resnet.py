@@ -121,7 +121,7 @@ class BasicBlock(nn.Module):
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.drop_path(self.bn2(self.conv2(x)))
-        out: Tensor = self.relu(x + shortcut)
+        out: Tensor = self.relu(x.add_(shortcut))  # in place, as timm does: nothing else reads x
         return out
 
     def zero_init_last(self) -> None:
@@ -164,7 +164,7 @@ class Bottleneck(nn.Module):
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.relu(self.bn2(self.conv2(x)))
         x = self.drop_path(self.bn3(self.conv3(x)))
-        out: Tensor = self.relu(x + shortcut)
+        out: Tensor = self.relu(x.add_(shortcut))  # in place, as timm does: nothing else reads x
         return out
 
     def zero_init_last(self) -> None:

@@ -7,6 +7,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def report(
 
 
 def machine() -> dict[str, str]:
-    """Processor, cores, threads, accelerator, and the load average when the bench ended."""
+    """Processor, cores, threads, accelerator, and load average and day when the bench ended."""
     from engine.stage import environment
 
     facts = environment()
@@ -99,7 +100,7 @@ def machine() -> dict[str, str]:
     load = (
         " ".join(f"{value:.2f}" for value in os.getloadavg()) if hasattr(os, "getloadavg") else ""
     )
-    return {**known, "load_average": load}
+    return {**known, "load_average": load, "date": datetime.now(UTC).date().isoformat()}
 
 
 def versions() -> dict[str, str]:

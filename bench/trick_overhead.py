@@ -98,7 +98,7 @@ class Steps:
         )
         self.parts = plan.accumulation
         runner = training.runner
-        runner._train_loop = {**runner._train_loop, "type": _paused_loop()}
+        runner._train_loop = {**runner._train_loop, "type": paused_loop()}
         runner.train()
         self.loop = runner.train_loop
         self.restart()
@@ -113,7 +113,8 @@ class Steps:
             self.loop.run_iter(next(self.stream))
 
 
-def _paused_loop() -> type[Any]:
+def paused_loop() -> type[Any]:
+    """A training loop that is all ready and leaves the steps to its caller."""
     from engine.runner import StepLoop
 
     class PausedLoop(StepLoop):

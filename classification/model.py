@@ -144,10 +144,11 @@ class TopKAccuracy(BaseMetric):
         self.num_classes, self.ks = num_classes, tuple(ks)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Tensor]]) -> None:
-        for sample in data_samples:
-            order = sample["logits"].argsort(descending=True, stable=True)
-            rank = int((order == sample["label"]).nonzero())
-            self.results.append((int(sample["label"]), rank))
+        logits = torch.stack([sample["logits"] for sample in data_samples])
+        labels = torch.stack([sample["label"].reshape(()) for sample in data_samples])
+        order = logits.argsort(dim=1, descending=True, stable=True)
+        ranks = (order == labels[:, None]).int().argmax(dim=1)
+        self.results += zip(labels.tolist(), ranks.tolist(), strict=True)
 
     def compute_metrics(self, results: list[tuple[int, int]]) -> dict[str, Any]:
         labels, ranks = np.array(results).T

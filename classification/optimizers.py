@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from backbones.catalog import UnknownNameError, nearest
+from engine.fast_paths import is_fast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,8 @@ OPTIMIZERS: tuple[str, ...] = tuple(_KNOBS)
 _IN_TIMM = {"nag": "sgd", "ranger": "radam"}
 _NESTEROV = ("sgd", "nag", "sgdw", "sgdp")
 _THREE_BETAS = ("adan",)
+_FUSED = ("sgd", "nag", "momentum", "adam", "adamw", "adagrad")
+"""torch's own, of which it has one kernel for all weights, on CPUs and GPUs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +147,7 @@ class Optimizer:
             lr=self.learning_rate * lr_scale,
             weight_decay=self.weight_decay,
             filter_bias_and_bn=False,
+            **({"fused": True} if self.name in _FUSED and is_fast("fused_optimizer") else {}),
             **self._own_knobs(),
         )
         lookahead = self.lookahead

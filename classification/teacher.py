@@ -12,7 +12,8 @@ from torch.nn.functional import interpolate
 
 from backbones.preprocessing import IMAGENET_PAPER, Preprocessing
 from classification.folding import fold_batch_norm, output_layer
-from engine.precision import Precision, half_precision
+from classification.half_format import half_format
+from engine.precision import Precision
 
 _TIMM = "timm:"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -64,7 +65,7 @@ class Teacher(nn.Module):
         network = network.to(memory_format=torch.channels_last)
         with torch.no_grad():
             self.num_classes = _logits(network(images)).shape[1]
-        wanted = half_precision() if precision is None else precision
+        wanted = half_format().precision if precision is None else precision
         self.precision: Precision = "float32"
         if wanted != "float32":
             halved = _in_precision(network, wanted, images)

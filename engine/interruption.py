@@ -7,7 +7,6 @@ Imports no torch.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import stat
@@ -110,6 +109,8 @@ def outlive_signals(worker_id: int) -> None:
 
 def end_workers() -> None:
     """Ends this process's workers now: one that hangs would be waited for."""
+    import multiprocessing  # late: whoever only asks for help has no workers
+
     _be_deaf_to_workers()
     workers = multiprocessing.active_children()
     for worker in workers:

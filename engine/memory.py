@@ -14,6 +14,8 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from engine.machine_limits import memory_left, memory_of_machine
+
 Batch = Mapping[str, Any]
 """Tensors or lists that all have an entry for each image."""
 
@@ -149,7 +151,7 @@ def available_memory() -> int:
         free, _ = torch.cuda.mem_get_info()
         return int(free)
     _give_back()
-    found = [_machine(), _container(), _address_space()]
+    found = [memory_of_machine().get("MemAvailable"), memory_left(), _address_space()]
     return max(0, min(value for value in found if value is not None))
 
 
@@ -158,21 +160,6 @@ def _give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
     if trim is not None:
         trim(0)
-
-
-def _machine() -> int:
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    (line,) = [line for line in lines if line.startswith("MemAvailable:")]
-    return int(line.split()[1]) * 1024
-
-
-def _container() -> int | None:
-    folder = Path("/sys/fs/cgroup")
-    try:
-        limit, used = ((folder / f"memory.{name}").read_text() for name in ("max", "current"))
-    except OSError:
-        return None
-    return None if limit.strip() == "max" else int(limit) - int(used)
 
 
 def _address_space() -> int | None:

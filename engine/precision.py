@@ -8,14 +8,29 @@ from typing import Any, Literal
 
 import torch
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
-from torch import nn
+from torch import Tensor, nn
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
 _OVERFLOWED = "overflowed_steps"
 
 
-class HalfOptimWrapper(AmpOptimWrapper):
+class StepOptimWrapper(OptimWrapper):
+    """mmengine's OptimWrapper that does not wait for the gradients' norm: it is kept, not read.
+
+    gradient_norm: of the last step, before it was clipped; None where nothing is clipped.
+    """
+
+    gradient_norm: Tensor | None = None
+
+    def _clip_grad(self) -> None:
+        groups = self.optimizer.param_groups
+        parameters = [p for group in groups for p in group["params"] if p.grad is not None]
+        if parameters:
+            self.gradient_norm = self.clip_func(parameters, **self.clip_grad_kwargs)
+
+
+class HalfOptimWrapper(StepOptimWrapper, AmpOptimWrapper):
     """mmengine's AmpOptimWrapper on the CPU too: autocast, and for float16 a loss scale.
 
     The optimizer's weights stay float32 (Micikevicius et al. 2018, arXiv:1710.03740). loss_scale:
@@ -40,23 +55,30 @@ class HalfOptimWrapper(AmpOptimWrapper):
             init_scale=2.0**16 if fixed is None else fixed,
             enabled=precision == "float16",  # bfloat16 has the range of float32
         )
-        self.overflowed_steps = 0
-        self._moved = False
-        self.optimizer.register_step_post_hook(self._note_move)
+        self._overflowed: Tensor | int = 0
+
+    @property
+    def overflowed_steps(self) -> int:
+        """Reads them from the device."""
+        return int(self._overflowed)
 
     def step(self, **options: Any) -> None:
-        self._moved = False
-        super().step(**options)  # the scaler calls the optimizer only where nothing overflowed
-        self.overflowed_steps += not self._moved
-
-    def _note_move(self, *_: Any) -> None:
-        self._moved = True
+        scaler = self.loss_scaler
+        if self.clip_grad_kwargs:
+            scaler.unscale_(self.optimizer)
+            self._clip_grad()
+        scaler.step(self.optimizer, **options)
+        if scaler.is_enabled():
+            # The scaler forgets it in `update`. Added up where it lies: reading it would wait.
+            found = scaler._per_optimizer_states[id(self.optimizer)]["found_inf_per_device"]
+            self._overflowed = self._overflowed + sum(found.values())
+        scaler.update(self._scale_update_param)
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), _OVERFLOWED: self.overflowed_steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.overflowed_steps = state_dict[_OVERFLOWED]
+        self._overflowed = state_dict[_OVERFLOWED]
         super().load_state_dict({k: v for k, v in state_dict.items() if k != _OVERFLOWED})
 
     @contextmanager
@@ -74,9 +96,9 @@ def overflowed_steps(wrapper: OptimWrapper) -> int | None:
     return wrapper.overflowed_steps if scaled else None
 
 
-def half_precision() -> Precision:
-    """The half format that pays here: float16 on CUDA; on CPUs bfloat16 where there are
-    instructions for it, else float32, since emulated bfloat16 is slower than float32."""
+def supported_half() -> Precision:
+    """The half format that there are instructions for: float16 on CUDA, bfloat16 on some CPUs;
+    else float32, since emulated bfloat16 is slower."""
     if torch.cuda.is_available():
         return "float16"
     # torch has no public query for these instructions yet.
@@ -102,5 +124,5 @@ def optim_wrapper(
         raise ValueError(f"accumulate must be at least 1, not {accumulate}")
     common = dict(optimizer=optimizer, accumulative_counts=accumulate, **options)
     if precision == "float32":
-        return dict(type=OptimWrapper, **common)
+        return dict(type=StepOptimWrapper, **common)
     return dict(type=HalfOptimWrapper, precision=precision, loss_scale=loss_scale, **common)

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from engine.fast_paths import switched_off
+
 
 def world_size() -> int:
     """How many processes train together: what torchrun says, else 1."""
@@ -55,9 +57,15 @@ def share_of(batch_size: int) -> int:
     return batch_size // processes
 
 
-def how_it_ran() -> dict[str, int]:
-    """For the protocol: the number of processes, where it was not one."""
-    return {} if world_size() == 1 else {"processes": world_size()}
+def how_it_ran() -> dict[str, int | str]:
+    """For the protocol: the number of processes, where it was not one, and what was done the plain
+    way instead of the fast one, where that was asked for."""
+    found: dict[str, int | str] = {}
+    if world_size() > 1:
+        found["processes"] = world_size()
+    if plain := switched_off():
+        found["reference_paths"] = ", ".join(plain)
+    return found
 
 
 def stay_on_this_machine() -> None:

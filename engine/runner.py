@@ -18,20 +18,25 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.visualization import Visualizer
-from torch import nn
+from torch import cuda, nn
 from torch.utils.data import DataLoader, Dataset
 
 from engine import checkpoints
 from engine.averaging import AveragedWeights
+from engine.data_wait import DataWait
 from engine.distributed import SameEverywhere, anyone, parallel, require_same_step
 from engine.divergence import Diverged, StopOnDivergence
+from engine.fast_paths import is_fast, switched_off
 from engine.interruption import Interrupted, end_workers, outlive_signals, step_in_hand
 from engine.micro_batches import MicroBatches
 from engine.precision import overflowed_steps
-from engine.processes import how_it_ran, is_main, rank, share_of, world_size
+from engine.prefetch import Prefetched
+from engine.processes import how_it_ran, is_main, rank, share_of, tell, world_size
 from engine.progress import Progress
 from engine.randomness import EpochStream, StepRandomness
 from engine.safe_loading import load_data_only
+from engine.step_log import StepLog
+from engine.threads import job_cores, threads_in_words
 
 
 class QuietRunner(Runner):
@@ -39,11 +44,12 @@ class QuietRunner(Runner):
     from its newest checkpoint that is whole.
 
     seconds_before: that it had trained until then. remarks: on checkpoints that are damaged, in
-    words; empty where none is.
+    words; empty where none is. workers_setting: where the user says how many data workers load.
     """
 
     seconds_before = 0.0
     remarks = ""
+    workers_setting = "the number of data workers"
     _has_loaded: bool
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
@@ -61,10 +67,12 @@ class QuietRunner(Runner):
             self._has_loaded = True
 
     @property
-    def numerical_cost(self) -> dict[str, float]:
-        """For a result: float16's steps that were left out. Other formats have none."""
-        overflowed = overflowed_steps(self.optim_wrapper)
-        return {} if overflowed is None else {"overflowed_steps": overflowed}
+    def step_cost(self) -> dict[str, float]:
+        """For a result: the share of the time in which it waited for data, in [0, 1], and float16's
+        steps that were left out; where they are known."""
+        overflowed, share = overflowed_steps(self.optim_wrapper), self.data_wait.share
+        known = {"data_wait_share": share, "overflowed_steps": overflowed}
+        return {name: value for name, value in known.items() if value is not None}
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -75,10 +83,14 @@ class QuietRunner(Runner):
             if overflowed
             else ""
         )
-        return tuple(note for note in (self.remarks, left_out, *self.micro_batches.notes) if note)
+        waited = self.data_wait.note(self.workers_setting)
+        plain = switched_off()
+        by_hand = f"taken the plain way, not the fast one: {', '.join(plain)}" if plain else ""
+        found = (self.remarks, left_out, *self.micro_batches.notes, waited, by_hand)
+        return tuple(note for note in found if note)
 
     @property
-    def protocol(self) -> dict[str, int]:
+    def protocol(self) -> dict[str, int | str]:
         """How the steps were shared out, where not one process did each batch whole."""
         return {**how_it_ran(), **self.micro_batches.protocol}
 
@@ -100,6 +112,11 @@ class QuietRunner(Runner):
         for kept in (MMLogger, MessageHub, Visualizer, DefaultScope):
             kept._instance_dict.pop(self.experiment_name, None)
         gc.collect()  # a runner is full of cycles: the one before would hold its memory for long
+
+    @property
+    def data_wait(self) -> DataWait:
+        found: DataWait = self.train_loop.data_wait
+        return found
 
     @property
     def micro_batches(self) -> MicroBatches:
@@ -135,10 +152,12 @@ class StepLoop(IterBasedTrainLoop):
     ) -> None:
         super().__init__(*args, **options)
         self.checkpoint_interval, self.accumulate = checkpoint_interval, accumulate
+        self.data_wait = DataWait(workers=self.dataloader.num_workers, cores=job_cores())
 
     def run(self) -> nn.Module:
         batches = self.dataloader.batch_sampler
         batches.sampler.start = self._iter * batches.batch_size * batches.sampler.world_size
+        steps_per_epoch = max(1, len(batches.sampler) // batches.batch_size)
         self._started = time.monotonic() - self.runner.seconds_before
         self._saved_at, self._saved_time = self._iter, time.monotonic()
         self.runner.call_hook("before_train")
@@ -147,10 +166,12 @@ class StepLoop(IterBasedTrainLoop):
             self._validate()  # a checkpoint is written before the validation of its step
         stream: Iterator[Any] | None = None
         try:
-            stream = iter(self.dataloader)
+            stream = self._stream()
             while self._iter < self._max_iters and not self.stop_training:
                 self.runner.model.train()
                 self._step(stream)
+                if self._iter % steps_per_epoch < self.accumulate:
+                    self._log_data_wait(self._iter // steps_per_epoch)
                 validates = self._iter % self.val_interval == 0 or self._iter == self._max_iters
                 old = time.monotonic() - self._saved_time > SAVE_SECONDS
                 if validates or old or self._iter % self.checkpoint_interval == 0:
@@ -166,6 +187,9 @@ class StepLoop(IterBasedTrainLoop):
             # collector, as a part of a cycle, each would be waited for in vain for five seconds.
             del stream
             self.dataloader_iterator = self.dataloader._iterator = None
+        if note := self.data_wait.note(self.runner.workers_setting):
+            self.runner.logger.info(note)
+            tell(f"  {note}")
         if self._validated_at != self._iter:
             self._validate()
         self.runner.call_hook("after_train_epoch")
@@ -177,12 +201,12 @@ class StepLoop(IterBasedTrainLoop):
         """One step of the optimizer, with all that it accumulates: gradients are not saved."""
         together = world_size() > 1
         # Nothing is in hand while data is waited for, except where others wait for us.
-        batch = None if together else next(stream)
+        batch = None if together else self.data_wait.next_of(stream)
         with step_in_hand(agree=anyone if together else None):
             self._whole = False
-            self.run_iter(next(stream) if together else batch)
+            self.run_iter(self.data_wait.next_of(stream) if together else batch)
             while self._iter % self.accumulate and self._iter < self._max_iters:
-                self.run_iter(next(stream))
+                self.run_iter(self.data_wait.next_of(stream))
             self._whole = True
 
     def run_iter(self, data_batch: Any) -> None:
@@ -193,6 +217,22 @@ class StepLoop(IterBasedTrainLoop):
             "after_train_iter", batch_idx=self._iter, data_batch=data_batch, outputs=outputs
         )
         self._iter += 1
+        self.data_wait.step_ends()
+
+    def _stream(self) -> Iterator[Any]:
+        """The batches; on a GPU each is there one step ahead."""
+        stream: Iterator[Any] = iter(self.dataloader)
+        if not (cuda.is_available() and is_fast("prefetch")):
+            return stream
+        preprocessor: Any = checkpoints.bare(self.runner.model).data_preprocessor
+        preprocessor._non_blocking = True
+        return Prefetched(stream, preprocessor.cast_data)
+
+    def _log_data_wait(self, epoch: int) -> None:
+        share = self.data_wait.end_of_epoch()
+        if share is not None:
+            self.runner.logger.info(f"epoch {epoch}: waited for data {100 * share:.1f}% of it")
+            self.runner.visualizer.add_scalar("train/data_wait_share", share, self._iter)
 
     def _save(self) -> None:
         if self._saved_at != self._iter:
@@ -244,6 +284,7 @@ def train_loader(
         worker_init_fn=outlive_signals,
         collate_fn=collate,
         persistent_workers=workers > 0,
+        pin_memory=cuda.is_available(),
     )
 
 
@@ -283,6 +324,7 @@ def build_runner(
     ema_decay: float | None = None,
     micro_batches: MicroBatches | None = None,
     hooks: Sequence[Hook] = (),
+    workers_setting: str = QuietRunner.workers_setting,
 ) -> QuietRunner:
     """A runner that trains `model` for `steps`, validates, saves, resumes and logs.
 
@@ -291,7 +333,8 @@ def build_runner(
     ema_decay: keeps, validates and ends with an exponential moving average of the weights.
     val_interval, checkpoint_interval: in steps; by default at the end, and every tenth.
     optim_wrapper: as `engine.precision.optim_wrapper` makes it. micro_batches: what happens when
-    memory runs out; by default the training ends with a message.
+    memory runs out; by default the training ends with a message. workers_setting: where the user
+    says how many data workers there are.
     """
     load_data_only()
     checkpoints.remove_unfinished(work_dir)
@@ -299,11 +342,15 @@ def build_runner(
     # Gradients are not saved: a checkpoint follows a whole step, not one of its micro-steps.
     accumulate = optim_wrapper["accumulative_counts"]
     every += -every % accumulate
-    default_hooks = dict(
-        logger=LoggerHook(interval=max(1, min(50, steps // 10)), log_metric_by_epoch=False),
+    line_interval, window = max(1, min(50, steps // 10)), 10
+    default_hooks: dict[str, Any] = dict(
+        logger=LoggerHook(interval=line_interval, log_metric_by_epoch=False),
         checkpoint=None,  # StepLoop saves
         sampler_seed=None,  # EpochStream knows its epoch
     )
+    if is_fast("unread_losses"):
+        log = StepLog(interval=line_interval, window=window)
+        default_hooks |= dict(runtime_info=log, timer=None)
     ours: list[Hook] = [
         StepRandomness(seed, rank=rank()),
         StopOnDivergence(),
@@ -320,7 +367,7 @@ def build_runner(
         val_metric.collect_device = "gpu"
     if is_main():
         ours.append(Progress(label))
-    return QuietRunner(
+    runner = QuietRunner(
         model=model,
         work_dir=str(work_dir),
         train_dataloader=loader,
@@ -338,7 +385,7 @@ def build_runner(
         val_evaluator=None if val_metric is None else Evaluator([val_metric]),
         default_hooks=default_hooks,
         custom_hooks=ours,
-        log_processor=dict(by_epoch=False, window_size=10),
+        log_processor=dict(by_epoch=False, window_size=window),
         visualizer=dict(
             type="mmengine.Visualizer",
             vis_backends=[dict(type="mmengine.TensorboardVisBackend")],
@@ -348,3 +395,6 @@ def build_runner(
         resume=True,  # from what load_or_resume finds
         experiment_name=Path(work_dir).name,
     )
+    runner.workers_setting = workers_setting
+    runner.logger.info(threads_in_words())
+    return runner

@@ -10,8 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from backbones.atomic import NoSpace, is_no_space, no_space
+from engine.allocator import keep_freed_memory
+from engine.fast_paths import is_fast
 from engine.interruption import Interrupted, end_workers, handling_signals
+from engine.machine_limits import cpu_name
 from engine.processes import process_group
+from engine.threads import choose_threads, job_cores
 
 _USER_ERRORS = (ValueError, FileNotFoundError, PermissionError)
 
@@ -24,23 +28,13 @@ def environment() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cpu_count": str(os.cpu_count()),
+        "usable_cores": f"{job_cores():g}",
         "threads": str(torch.get_num_threads()),
         "accelerator": accelerator,
         **{name: version(name) for name in ("torch", "torchvision", "mmengine", "numpy")},
     }
-
-
-def _cpu_name() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [
-                line.partition(":")[2].strip() for line in file if line.startswith("model name")
-            ]
-        return names[0] if names else platform.machine()
-    except OSError:
-        return platform.processor() or platform.machine()
 
 
 def run_stage(main: Callable[[list[str] | None], None], argv: list[str] | None = None) -> int:
@@ -50,10 +44,10 @@ def run_stage(main: Callable[[list[str] | None], None], argv: list[str] | None =
     Anything else is a defect and keeps its traceback. See `engine.interruption` for signals, and
     for TRICKLE_DRIVER_PIPE.
     """
-    # Threads that spin while they wait make each other ten times slower on busy cores. Read by
-    # OpenMP when torch is imported, which no module above this line does.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    choose_threads()
     try:
+        if is_fast("kept_memory"):
+            keep_freed_memory()
         with handling_signals(), process_group():
             main(argv)
     except _USER_ERRORS as error:

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from benchmarks.schema import PACKAGED
+from benchmarks.packaged import PACKAGED
 from eval.data_roots import check_data, loaded
 from eval.findings import Fact, Finding, Section, amount
 from eval.kernels import TorchProbe, check_devices, check_kernels

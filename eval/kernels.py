@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from engine.machine_limits import half_instructions
 from eval.findings import Fact, Finding, Section, amount
-from eval.machine import half_instructions
 
 PROBE_SECONDS = 60
 _PROBE = Path(__file__).with_name("torch_probe.py")

@@ -1,4 +1,4 @@
-"""The machine as a run finds it: cores, memory, limits. Reads /proc and /sys; imports nothing."""
+"""The machine as a run finds it: cores, memory, limits. No torch is imported."""
 
 from __future__ import annotations
 
@@ -8,28 +8,26 @@ import shutil
 from pathlib import Path
 
 from benchmarks.schema import Benchmark
+from engine.machine_limits import cpu_name, memory_limit, memory_of_machine, usable_cores
 from eval.findings import Fact, Finding, Section, amount
 
 LEAST_MEMORY_BYTES = 2 * 2**30
 LEAST_OPEN_FILES = 512
 SHARED_MEMORY = Path("/dev/shm")
-CGROUPS = Path("/sys/fs/cgroup")
-OWN_CGROUPS = Path("/proc/self/cgroup")
 _PREFETCHED = 2  # batches for each worker: torch's DataLoader
 _LARGEST_BATCH = 1024  # of the recipes, before a benchmark scales it
-_NO_LIMIT = 1 << 60
 
 
 def check_machine() -> Section:
     """Cores and memory, as the kernel and the container's limits leave them."""
-    memory = _meminfo()
+    memory = memory_of_machine()
     total, free = memory.get("MemTotal"), memory.get("MemAvailable")
-    limit, cores, usable = memory_limit(), os.cpu_count() or 1, usable_cores()
+    limit = memory_limit()
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     facts: dict[str, Fact | list[str]] = {
         "cpu": cpu_name(),
-        "cores": cores,
-        "usable_cores": usable,
+        "cores": os.cpu_count() or 1,
+        "usable_cores": usable_cores(),
         "memory_bytes": total,
         "memory_available_bytes": free,
         "memory_limit_bytes": limit,
@@ -43,15 +41,6 @@ def check_machine() -> Section:
             Finding(
                 what=f"{amount(least)} of memory are left for runs",
                 fix=f"end what else runs here, or allow at least {amount(LEAST_MEMORY_BYTES)}",
-            )
-        )
-    if usable < cores and "OMP_NUM_THREADS" not in os.environ:
-        findings.append(
-            Finding(
-                what=f"this process may use {usable:g} of the {cores} cores that it sees",
-                fix=f"set OMP_NUM_THREADS={max(1, int(usable))}, so that threads do not wait for "
-                "each other",
-                level="note",
             )
         )
     if 0 <= files < LEAST_OPEN_FILES:  # -1: no limit
@@ -117,73 +106,3 @@ def _pretraining_batch(benchmark: Benchmark) -> int:
 
 def _gigabytes(count: int) -> int:
     return max(1, -(-count * 2 // 2**30))
-
-
-def cpu_name() -> str:
-    """As the kernel names it."""
-    for line in _lines("/proc/cpuinfo"):
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return os.uname().machine
-
-
-def half_instructions() -> list[str]:
-    """The processor's instructions for half precision, which decide what `half` means here."""
-    wanted = {"avx512_bf16", "amx_bf16", "avx512_fp16", "amx_fp16"}
-    for line in _lines("/proc/cpuinfo"):
-        if line.startswith("flags"):
-            return sorted(wanted.intersection(line.split()))
-    return []
-
-
-def usable_cores() -> float:
-    """What affinity and the container's quota leave."""
-    return min(float(len(os.sched_getaffinity(0))), _quota())
-
-
-def memory_limit() -> int | None:
-    """The tightest limit of the containers around us in bytes, or None."""
-    texts = [*_cgroup("memory", "memory.max"), *_cgroup("memory", "memory.limit_in_bytes")]
-    limits = [int(text) for text in texts if text.isdecimal() and int(text) < _NO_LIMIT]
-    return min(limits, default=None)
-
-
-def _quota() -> float:
-    """Cores by the tightest quota; infinity without one."""
-    pairs = [text.split() for text in _cgroup("cpu", "cpu.max")]  # version 2: quota and period
-    quotas, periods = _cgroup("cpu", "cpu.cfs_quota_us"), _cgroup("cpu", "cpu.cfs_period_us")
-    pairs += [list(pair) for pair in zip(quotas, periods, strict=False)]
-    numbers = [pair for pair in pairs if len(pair) == 2 and all(map(str.isdecimal, pair))]
-    return min((int(quota) / int(period) for quota, period in numbers), default=float("inf"))
-
-
-def _cgroup(controller: str, name: str) -> list[str]:
-    """A limit's values of our group and of those that it lies in; version 2 and 1 of cgroups."""
-    found = []
-    for line in _lines(OWN_CGROUPS):
-        _, controllers, place = line.split(":", 2)
-        if controllers and controller not in controllers.split(","):
-            continue
-        group = CGROUPS / controllers / place.lstrip("/")
-        for folder in (group, *group.parents):
-            if folder.is_relative_to(CGROUPS):
-                found += _lines(folder / name)[:1]
-    return found
-
-
-def _meminfo() -> dict[str, int]:
-    """Bytes by name."""
-    amounts = {}
-    for line in _lines("/proc/meminfo"):
-        name, _, rest = line.partition(":")
-        number = rest.split()
-        if number and number[0].isdecimal():
-            amounts[name] = int(number[0]) * 1024
-    return amounts
-
-
-def _lines(path: str | Path) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []

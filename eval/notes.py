@@ -18,6 +18,7 @@ _TITLES: dict[TaskName, str] = {
 _MODELS = ("detector", "segmentor")
 _BUDGET = {
     "image_size": "image size {}",
+    "shrink_to": "training images shrunk to {}",
     "crop_size": "crop {}",
     "iterations": "{} iterations",
     "batch_size": "batch {}",

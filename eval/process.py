@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import math
 import os
 import re
 import signal
@@ -17,11 +16,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import BinaryIO
 
-from engine.interruption import DRIVER_PIPE, SAME_SIGNAL_SECONDS
+from engine.interruption import DRIVER_PIPE
 from engine.locks import Lock
+from engine.threads import CORES_VARIABLE, variables
+from eval.termination import Asked
 from eval.text import visible
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -31,7 +31,6 @@ _TAIL_LINES = 60
 _CHECK_SECONDS = 1.0
 _LEFT_BEHIND_SECONDS = 3.0
 _GRACE_SECONDS = 8.0
-_LOST_SECONDS = 10.0
 INTERRUPTED_CODES = {
     code
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -43,14 +42,6 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _DRAWING = re.compile(r"(\x1b\[[0-9;]*[Km]|[\r\t])")  # all that a progress bar needs
 _UNFINISHED = re.compile(r"\x1b(\[[0-9;]*)?\Z")
 _ERROR_STARTS = ("Traceback (most recent call last)", "error: ")
-
-
-class Terminated(KeyboardInterrupt):
-    """The run was asked to end by Ctrl-C, SIGTERM or SIGHUP."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(signal.Signals(signal_number).name)
-        self.signal_number = signal_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,18 +78,18 @@ def run_process(
     log: Path,
     stop: threading.Event | None = None,
     lock: Lock | None = None,
-    threads: int | None = None,
+    cores: float | None = None,
     alone: bool = True,
 ) -> Ended:
     """Runs a command to its end. What it says on standard error is shown and goes to `log`; what
     it says on standard output goes there only. A log that cannot be written stops nothing.
 
     alone: no other process writes to our terminal meanwhile, so it gets one and draws its
-    progress there; else it writes plain lines. threads: of its arithmetic, unless OMP_NUM_THREADS
-    says otherwise. lock: one that it inherits; LockLost is raised, and the process ended, once it
-    is not ours any more. Once `stop` is set, the process gets SIGTERM, and 8 s to tidy up; then it
-    and all its children are killed, and Stopped is raised. See `termination_as_interrupt` for when
-    it is killed at once.
+    progress there; else it writes plain lines. cores: its share of the machine's, which its
+    threads follow from. lock: one that it inherits; LockLost is raised, and the process ended,
+    once it is not ours any more. Once `stop` is set, the process gets SIGTERM, and 8 s to tidy up;
+    then it and all its children are killed, and Stopped is raised. See `eval.termination`
+    for when it is killed at once.
 
     The process also inherits a descriptor, named by TRICKLE_DRIVER_PIPE, that is at its end once
     we are gone, however that came. Raises OSError where the command cannot be started.
@@ -125,7 +116,7 @@ def run_process(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=errors,
-            env=_environment(threads) | {DRIVER_PIPE: str(alive)},
+            env=_environment(cores) | {DRIVER_PIPE: str(alive)},
             # A session of its own: Ctrl-C reaches us alone, and we end the whole group.
             start_new_session=True,
             pass_fds=inherited,
@@ -146,47 +137,6 @@ def run_process(
                 tee.join(_LEFT_BEHIND_SECONDS)
     seconds = time.monotonic() - started
     return Ended(returncode=returncode, seconds=seconds, tail=tuple(tees[0].tail))
-
-
-class _Asked:
-    """since: when the first signal came that is being answered."""
-
-    since = -math.inf
-    again = False
-
-
-@contextmanager
-def termination_as_interrupt() -> Iterator[None]:
-    """Within the block Ctrl-C, SIGTERM and SIGHUP raise Terminated, so that no process outlives us.
-
-    A second signal interrupts no tidying up: from one second after the first on it says that the
-    processes are to be killed now. Should the first have been lost in code that swallows such
-    exceptions, one that comes after ten seconds is the first again.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-    before = {number: signal.signal(number, _on_signal) for number in _ending_signals()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        _Asked.since, _Asked.again = -math.inf, False
-
-
-def _on_signal(number: int, frame: FrameType | None) -> None:
-    passed = time.monotonic() - _Asked.since
-    if passed > _LOST_SECONDS:
-        _Asked.since, _Asked.again = time.monotonic(), False
-        raise Terminated(number)
-    _Asked.again = _Asked.again or passed > SAME_SIGNAL_SECONDS
-
-
-def _ending_signals() -> list[signal.Signals]:
-    # nohup ignores SIGHUP on purpose.
-    candidates = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    return [number for number in candidates if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 class Stopped(Exception):
@@ -272,12 +222,12 @@ def _terminal() -> tuple[int, int]:
     return reading, writing
 
 
-def _environment(threads: int | None) -> dict[str, str]:
+def _environment(cores: float | None) -> dict[str, str]:
     """Ours, with the repository on the path: the packages need not be installed."""
     paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    if threads is not None:
-        environment.setdefault("OMP_NUM_THREADS", str(threads))
+    if cores is not None:
+        environment = {**variables(cores), CORES_VARIABLE: str(cores), **environment}
     return environment
 
 
@@ -299,7 +249,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         process.terminate()
     deadline = time.monotonic() + _GRACE_SECONDS
-    while time.monotonic() < deadline and not _Asked.again:
+    while time.monotonic() < deadline and not Asked.again:
         with suppress(subprocess.TimeoutExpired):
             process.wait(_POLL_SECONDS)
             return

@@ -12,7 +12,7 @@ from engine.results import Metric, StageResult
 from eval.jobs import Job
 from eval.records import Record, Status, TaskName, canonical
 
-ONLY_KNOWN_AFTER = frozenset({"precision", "micro_batch", "processes"})
+ONLY_KNOWN_AFTER = frozenset({"precision", "micro_batch", "processes", "reference_paths"})
 """Of a protocol: how the machine came to carry it out. These values move a number a little, and two
 machines that differ in them have still answered the same question."""
 

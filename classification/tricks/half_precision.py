@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class HalfPrecision(Trick):
     """The network computes in 16 bits; weights, their updates and the loss stay float32.
 
-    format: "auto" is float16 on CUDA and bfloat16 on CPUs with instructions for it; a CPU without
-    them computes in float32, and the artifact's card says which precision was used. loss_scale:
+    format: "auto" is float16 on CUDA and bfloat16 on CPUs with instructions for it, where a short
+    measurement, kept in the cache, finds it faster; else float32. The log says which and why, the
+    record which precision was used. loss_scale:
     what the loss is multiplied with before gradients are taken, so that small ones survive;
     "dynamic" halves it where a gradient overflows. Only float16 needs it and uses it: bfloat16
     has the range of float32.

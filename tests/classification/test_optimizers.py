@@ -55,6 +55,12 @@ OWN: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
 }
 
 
+@pytest.fixture
+def plain_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the one kernel for all weights, whose rounding differs."""
+    monkeypatch.setenv("TRICKLE_REFERENCE", "fused_optimizer")
+
+
 def _model() -> nn.Module:
     """Wide enough for Adafactor to factor its second moments."""
     torch.manual_seed(0)
@@ -82,7 +88,9 @@ def _assert_same(left: nn.Module, right: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_each_optimizer_takes_the_steps_of_the_library_that_it_comes_from(name: str) -> None:
+def test_each_optimizer_takes_the_steps_of_the_library_that_it_comes_from(
+    name: str, plain_steps: None
+) -> None:
     ours, theirs, untrained = _model(), _model(), _model()
     _train(
         ours,
@@ -97,6 +105,27 @@ def test_each_optimizer_takes_the_steps_of_the_library_that_it_comes_from(name: 
     _train(theirs, make(groups, lr=RATE, **knobs), range(7))
     _assert_same(ours, theirs)
     assert not torch.equal(ours[0].weight, untrained[0].weight)
+
+
+@pytest.mark.parametrize("name", ["sgd", "nag", "momentum", "adam", "adamw", "adagrad"])
+def test_one_kernel_for_all_weights_takes_the_same_steps(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for plain in ("", "fused_optimizer"):
+        monkeypatch.setenv("TRICKLE_REFERENCE", plain)
+        torch.manual_seed(0)
+        layer = nn.Linear(30, 40)
+        optimizer = Optimizer(name=name, learning_rate=RATE, weight_decay=DECAY)
+        built = optimizer.build(layer, decays=_decays)
+        assert {group["fused"] for group in built.param_groups} == {None if plain else True}
+        for _ in range(7):
+            # Given, since Adam makes a step of any rounding that stands for a gradient of 0.
+            layer.weight.grad, layer.bias.grad = torch.randn(40, 30), torch.randn(40)
+            built.step()
+        found.append(layer)
+    for fused, plain_one in zip(*(layer.parameters() for layer in found), strict=True):
+        torch.testing.assert_close(fused, plain_one, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -181,7 +210,9 @@ def test_the_rate_that_is_set_on_a_group_reaches_the_optimizer_under_lookahead()
     assert model.weight.item() == pytest.approx(before - 0.25)
 
 
-def test_sgd_has_the_bits_of_torchs_nesterov_over_the_groups_it_always_had() -> None:
+def test_sgd_has_the_bits_of_torchs_nesterov_over_the_groups_it_always_had(
+    plain_steps: None,
+) -> None:
     ours, theirs = _model(), _model()
     optimizer = SGD(learning_rate=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4).build(
         ours, decays=_decays, lr_scale=0.5
@@ -200,7 +231,7 @@ def test_sgd_has_the_bits_of_torchs_nesterov_over_the_groups_it_always_had() -> 
     _assert_same(ours, theirs)
 
 
-def test_sgd_without_nesterov_is_the_classical_momentum() -> None:
+def test_sgd_without_nesterov_is_the_classical_momentum(plain_steps: None) -> None:
     assert SGD(learning_rate=0.1, nesterov=False).name == "momentum"
     ours, theirs = _model(), _model()
     _train(

@@ -15,6 +15,7 @@ from torchvision.transforms.v2.functional import resize
 from backbones import create_backbone, load_artifact, save_artifact
 from backbones.preprocessing import IMAGENET_PAPER, Preprocessing
 from classification import teacher as teacher_module
+from classification.half_format import HalfFormat
 from classification.model import Classifier
 from classification.teacher import HALF_TOLERANCE, Teacher, load_teacher, renormalization
 
@@ -73,7 +74,8 @@ def test_in_half_precision_the_stated_tolerance_holds(
     images: Tensor, half: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     classifier = classifier_of("resnet50d")
-    monkeypatch.setattr(teacher_module, "half_precision", lambda: half)
+    chosen = HalfFormat(precision=half, why="")
+    monkeypatch.setattr(teacher_module, "half_format", lambda: chosen)
     teacher = Teacher(classifier, IMAGENET_PAPER)
     assert teacher.precision == half
     dtype = getattr(torch, half)
@@ -98,7 +100,8 @@ def test_a_network_that_half_precision_would_spoil_stays_in_float32(
         def forward(self, x: Tensor) -> Tensor:
             return (self.conv(x) + 1000).mean(dim=(2, 3)) - 1000
 
-    monkeypatch.setattr(teacher_module, "half_precision", lambda: "bfloat16")
+    chosen = HalfFormat(precision="bfloat16", why="")
+    monkeypatch.setattr(teacher_module, "half_format", lambda: chosen)
     network = Fragile()
     teacher = Teacher(network, IMAGENET_PAPER)
     assert teacher.precision == "float32"
@@ -110,7 +113,8 @@ def test_a_network_that_half_precision_would_spoil_stays_in_float32(
 def test_logits_that_are_all_alike_say_nothing_of_half_precision(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(teacher_module, "half_precision", lambda: "bfloat16")
+    chosen = HalfFormat(precision="bfloat16", why="")
+    monkeypatch.setattr(teacher_module, "half_format", lambda: chosen)
     network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4))
     nn.init.zeros_(network[2].weight)
     nn.init.zeros_(network[2].bias)

@@ -156,10 +156,14 @@ def step_with_gradient(wrapper: Any, weight: torch.Tensor, gradient: float) -> N
 @pytest.mark.reliability(
     7, "A float16 step whose gradient overflows is left out by the loss scaler, and counted."
 )
-def test_overflowed_steps_are_left_out_and_counted(measured: Callable[[str], None]) -> None:
+@pytest.mark.parametrize("fused", [False, True])
+def test_overflowed_steps_are_left_out_and_counted(
+    measured: Callable[[str], None], fused: bool
+) -> None:
     def make() -> tuple[Any, torch.nn.Parameter]:
         weight = torch.nn.Parameter(torch.ones(2))
-        configuration = optim_wrapper(torch.optim.SGD([weight], lr=0.5), precision="float16")
+        optimizer = torch.optim.SGD([weight], lr=0.5, fused=fused)
+        configuration = optim_wrapper(optimizer, precision="float16")
         return OPTIM_WRAPPERS.build(configuration), weight
 
     wrapper, weight = make()
@@ -182,7 +186,7 @@ def test_other_formats_count_nothing(
 ) -> None:
     runner = make_runner(tmp_path, toy(), steps=2, precision=precision)
     runner.train()
-    assert runner.numerical_cost == {}
+    assert "overflowed_steps" not in runner.step_cost
     assert runner.notes == ()
 
 
@@ -192,7 +196,7 @@ def test_a_run_in_float16_tells_its_overflows(
     # A gradient of some 10 x 1000 x the scale of 65536 is above float16's largest number, 65504.
     runner = make_runner(tmp_path, toy(), steps=6, precision="float16", hooks=[Scale(3, 1000.0)])
     runner.train()
-    count = runner.numerical_cost["overflowed_steps"]
+    count = runner.step_cost["overflowed_steps"]
     assert 3 <= count <= 6
     assert runner.notes == (
         f"{count} optimizer steps were left out because float16 gradients overflowed",

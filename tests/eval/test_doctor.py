@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.manifest import FileFacts, Manifest, write_manifest
+from benchmarks.fact_table import FactTable, FileFacts
+from benchmarks.manifest import Manifest, write_manifest
 from benchmarks.schema import load_benchmark
 from engine.locks import Lock
 from eval import kernels, machine, versions
@@ -216,13 +217,13 @@ def test_data_that_was_validated_in_full(make_benchmark: Any, tmp_path: Path, ca
     toml = make_benchmark(tmp_path)
     assert "never validated" in str(check_data(str(toml), asked=True).facts["detection"])
     facts = {"a.jpg": FileFacts(size=1, mtime_ns=0, sha256="0" * 64)}
-    manifest = Manifest(files=facts, left_out=(), read_on="2026-11-22")
+    manifest = Manifest(files=FactTable.of(facts), left_out=(), read_on="2026-11-22")
     write_manifest("detection", tmp_path / "VOCdevkit", manifest)
     said = str(check_data(str(toml), asked=True).facts["detection"])
     assert said.endswith("validated on 2026-11-22, 1 files")
 
     (file,) = (cache / "manifests").iterdir()
-    file.write_text(file.read_text().replace("a.jpg", "b.jpg"))
+    file.write_bytes(file.read_bytes().replace(b"a.jpg", b"b.jpg"))
     section = check_data(str(toml), asked=True)
     assert f"{file} is damaged" in str(section.facts["detection"])
     (said,) = wrong(section)
@@ -279,50 +280,6 @@ def test_too_little_memory_and_too_few_files(monkeypatch: pytest.MonkeyPatch) ->
     said = " ".join(wrong(check_machine()))
     assert "512.0 MiB of memory" in said
     assert "256 files" in said
-
-
-@pytest.mark.parametrize(
-    ("files", "cores", "limit"),
-    [
-        (  # version 2, a limit set by the parent
-            {
-                "proc": "0::/a/b\n",
-                "cgroup/a/b/cpu.max": "max 100000\n",
-                "cgroup/a/b/memory.max": "max\n",
-                "cgroup/a/cpu.max": "50000 100000\n",
-                "cgroup/a/memory.max": "1073741824\n",
-            },
-            0.5,
-            2**30,
-        ),
-        (  # version 1
-            {
-                "proc": "4:memory:/x\n3:cpu,cpuacct:/x\n",
-                "cgroup/memory/x/memory.limit_in_bytes": "2147483648\n",
-                "cgroup/cpu,cpuacct/x/cpu.cfs_quota_us": "150000\n",
-                "cgroup/cpu,cpuacct/x/cpu.cfs_period_us": "100000\n",
-            },
-            1.5,
-            2**31,
-        ),
-        ({"proc": "4:memory:/x\n", "cgroup/memory/memory.limit_in_bytes": str(2**63)}, 4.0, None),
-    ],
-)
-def test_the_limits_of_a_container(
-    files: dict[str, str],
-    cores: float,
-    limit: int | None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(machine, "CGROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(machine, "OWN_CGROUPS", tmp_path / "proc")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3})
-    assert machine.usable_cores() == cores
-    assert machine.memory_limit() == limit
 
 
 def test_a_torch_that_does_not_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,10 +53,11 @@ def test_what_the_machine_adds_to_the_protocol_stands_in_it(
     jobs: dict[str, Job],
 ) -> None:
     job = jobs["detection"]
-    write_result(job, protocol={**job.protocol, "precision": "bfloat16", "micro_batch": 16})
+    ran = {"precision": "bfloat16", "micro_batch": 16, "reference_paths": "half"}
+    write_result(job, protocol={**job.protocol, **ran})
     record = record_of_result(job, command="trickle run")
     planned = json.loads(json.dumps(job.protocol))
-    assert record.protocol == {**planned, "precision": "bfloat16", "micro_batch": 16}
+    assert record.protocol == {**planned, **ran}
     assert record.key == job.key
     assert as_planned(record.protocol) == planned
     assert record.environment["command"] == "trickle run"
