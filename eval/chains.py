@@ -9,7 +9,13 @@ from typing import Any
 
 from backbones.card import ArtifactError, Card, read_card
 from benchmarks.schema import Benchmark
-from classification.identity import TEACHER_SEED, Identity, artifact_name, teacher_of
+from classification.identity import (
+    TEACHER_SEED,
+    Identity,
+    artifact_name,
+    safe_name,
+    teacher_of,
+)
 from classification.recipes.user_file import user_file
 from detection.protocol import detection_protocol
 from eval.identity import backbone_identity, record_key, spec_protocol, width_of
@@ -43,6 +49,7 @@ class Chains:
     def __post_init__(self) -> None:
         self.jobs: dict[str, Job] = {}
         self.imported: dict[str, Identity] = {}
+        self.folders: dict[str, str] = {}
         self.data = self.digests if self.digests is not None else _UNKNOWN
 
     def add_row(self, spec: Spec, tasks: Sequence[Task], seed: int) -> list[tuple[TaskName, str]]:
@@ -66,6 +73,17 @@ class Chains:
             self.imported[spec.name] = identity
         return identity
 
+    def folder(self, spec: Spec, identity: Identity) -> str:
+        """The name of its artifact's folder. Two rows that are one training share it: `standard` is
+        also the ladder's `ladder256_linear_scaling`. It is the one that is there already, or else
+        bears the name of the row that comes first."""
+        if identity.digest not in self.folders:
+            own = artifact_name(spec.name, identity)
+            weights = own.removeprefix(safe_name(spec.name))
+            there = {path.name for path in self.layout.artifacts.glob(f"*{weights}")}
+            self.folders[identity.digest] = own if own in there or not there else min(there)
+        return self.folders[identity.digest]
+
     def add_backbone(self, spec: Spec, identity: Identity, seed: int) -> tuple[Path, Job | None]:
         """The artifact's directory, and the job that makes it (None for one that is given)."""
         if spec.kind == "artifact":
@@ -73,7 +91,7 @@ class Chains:
             self.check_width(spec)
             return spec.file, None
         seed = seed if identity.seed is not None else 0
-        name = artifact_name(spec.name, identity)
+        name = self.folder(spec, identity)
         artifact = self.layout.artifacts / name
         if spec.kind == "trained":
             job = self.pretraining(spec, identity, seed, name, artifact)
@@ -160,7 +178,7 @@ class Chains:
         protocol: dict[str, Any] = protocol_of[task](self.benchmark, self.data[task])
         key = record_key(identity, task, protocol, seed)
         # The key stands in the folder's name, so that no run resumes one of another protocol.
-        job_id = f"{task}-{artifact_name(spec.name, identity)}-s{seed}-{key[:8]}"
+        job_id = f"{task}-{self.folder(spec, identity)}-s{seed}-{key[:8]}"
         work = self.layout.work / job_id
         job = Job(
             kind=task,

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from backbones.catalog import ARCHITECTURES, check_architecture
-from benchmarks.schema import PACKAGED, load_benchmark
+from benchmarks.packaged import PACKAGED
+from benchmarks.schema import load_benchmark
 from classification import tricks
 from classification.identity import teacher_of
 from classification.names import parse_backbone

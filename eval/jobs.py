@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from eval.specs import Spec
+if TYPE_CHECKING:
+    from eval.specs import Spec
 
 JobKind = Literal["obtain", "classification", "detection", "segmentation"]
 State = Literal["todo", "ok", "diverged"]

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from backbones.catalog import ARCHITECTURES
-from benchmarks.schema import PACKAGED
+from benchmarks.packaged import PACKAGED
 from classification.recipes import RECIPES
 from classification.tricks import TRICKS
 from classification.tricks.trick import KINDS

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backbones.atomic import write_text_atomic
-from benchmarks.schema import PACKAGED, Benchmark, load_benchmark
+from benchmarks.packaged import PACKAGED
+from benchmarks.schema import Benchmark, load_benchmark
 from classification.identity import safe_name
 from eval.execute import LocalExecutor
 from eval.jobs import TASKS, Task

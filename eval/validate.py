@@ -74,7 +74,7 @@ def to_text(verdict: Verdict) -> str:
     lines = []
     for report in verdict.reports:
         lines.append(f"{verdict.benchmark}, {report.stage}: {report.root}")
-        size = sum(facts.size for facts in report.manifest.files.values())
+        size = report.manifest.files.total_bytes
         lines.append(f"  {_count(len(report.manifest.files), 'file')}, {size / 1e6:,.1f} MB")
         for split, images in report.images.items():
             counts = sorted(report.counts.get(split, {}).items(), key=lambda item: item[1])
@@ -111,7 +111,7 @@ def to_report(verdict: Verdict) -> dict[str, Any]:
             report.stage: {
                 "root": str(report.root),
                 "files": len(report.manifest.files),
-                "bytes": sum(facts.size for facts in report.manifest.files.values()),
+                "bytes": report.manifest.files.total_bytes,
                 "images": report.images,
                 "unit": report.unit,
                 "counts": report.counts,

@@ -1,6 +1,6 @@
 """What the verbs of the command line do, and the exit code for whatever comes of it.
 
-Nothing heavy is imported here: help, lists and wrong usage answer at once.
+Each verb imports what it needs when its arguments are known: help and wrong usage answer at once.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.schema import load_benchmark
 from eval.arguments import make_parser, make_transfer_parser
+from eval.early import nothing_begun
 from eval.jobs import TASKS
-from eval.listing import make_listing, to_json, to_text, tricks_to_text
-from eval.process import Terminated, termination_as_interrupt
-from eval.show import show
-from eval.show import to_text as shown_to_text
+from eval.termination import Terminated, termination_as_interrupt
 from eval.text import visible
-from eval.transfer import Question, Run, ask, dry_run, output_folder, report
+
+if TYPE_CHECKING:
+    from eval.transfer import Question
 
 USAGE_ERROR = 2
 GOES_ON = "What is finished stays; the same command goes on from there."
@@ -122,7 +122,8 @@ def _pretrain(arguments: argparse.Namespace, command: str) -> int:
 def _load_recipes(arguments: argparse.Namespace) -> None:
     if (file := getattr(arguments, "recipes", None)) is None:
         return
-    from classification.recipes.user_file import RecipeFileError, load_user_file
+    with nothing_begun():
+        from classification.recipes.user_file import RecipeFileError, load_user_file
 
     try:
         load_user_file(file)
@@ -132,6 +133,9 @@ def _load_recipes(arguments: argparse.Namespace) -> None:
 
 def _list(arguments: argparse.Namespace, command: str) -> int:
     """Every architecture, recipe, trick and benchmark."""
+    with nothing_begun():
+        from eval.listing import make_listing, to_json, to_text, tricks_to_text
+
     listing = make_listing()
     if arguments.json:
         print(to_json(listing))
@@ -143,17 +147,24 @@ def _list(arguments: argparse.Namespace, command: str) -> int:
 
 def _show(arguments: argparse.Namespace, command: str) -> int:
     """The numbers of one pretraining."""
+    with nothing_begun():
+        from benchmarks.schema import load_benchmark
+        from eval.show import show, to_text
+
     try:
         benchmark = load_benchmark(arguments.benchmark)
         shown = show(arguments.backbone, benchmark, argument=arguments.benchmark)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    print(to_json(shown) if arguments.json else shown_to_text(shown))
+    print(json.dumps(shown, indent=2, ensure_ascii=False) if arguments.json else to_text(shown))
     return 0
 
 
 def _report(arguments: argparse.Namespace, command: str) -> int:
     """The tables of what is recorded."""
+    with nothing_begun():
+        from eval.transfer import output_folder, report
+
     try:
         out = output_folder(arguments.out, arguments.benchmark or "mini")
         report(out, benchmark=arguments.benchmark)
@@ -164,8 +175,9 @@ def _report(arguments: argparse.Namespace, command: str) -> int:
 
 def _validate(arguments: argparse.Namespace, command: str) -> int:
     """Reads the data in full."""
-    from eval.validate import to_report, validate_benchmark
-    from eval.validate import to_text as verdict_to_text
+    with nothing_begun():
+        from benchmarks.schema import load_benchmark
+        from eval.validate import to_report, to_text, validate_benchmark
 
     try:
         verdict = validate_benchmark(
@@ -179,7 +191,7 @@ def _validate(arguments: argparse.Namespace, command: str) -> int:
     if arguments.json:
         print(json.dumps(to_report(verdict), indent=2))
     else:
-        print(visible(verdict_to_text(verdict)))
+        print(visible(to_text(verdict)))
     for line in verdict.refused:
         print(visible(line), file=sys.stderr)
     return USAGE_ERROR if verdict.refused else 0
@@ -187,15 +199,15 @@ def _validate(arguments: argparse.Namespace, command: str) -> int:
 
 def _doctor(arguments: argparse.Namespace, command: str) -> int:
     """Looks at what a run depends on."""
-    from eval.doctor import diagnose, healthy, to_report
-    from eval.doctor import to_text as diagnosis_to_text
+    with nothing_begun():
+        from eval.doctor import diagnose, healthy, to_report, to_text
 
     out = None if arguments.out is None else Path(arguments.out).expanduser().absolute()
     sections = diagnose(benchmark=arguments.benchmark, out=out)
     if arguments.json:
         print(json.dumps(to_report(sections), indent=2))
     else:
-        print(diagnosis_to_text(sections))
+        print(to_text(sections))
     return 0 if healthy(sections) else 1
 
 
@@ -206,6 +218,9 @@ def _answer(
     tasks: list[str] | None,
     controls: bool = True,
 ) -> int:
+    with nothing_begun():
+        from eval.transfer import Run, dry_run
+
     try:
         question = _question(arguments, command, tasks=tasks, controls=controls)
         if arguments.dry_run:
@@ -230,6 +245,9 @@ def _question(
 ) -> Question:
     if not arguments.backbone:
         raise ValueError("no --backbone given; for example --backbone resnet50d_mixup (or --list)")
+    with nothing_begun():
+        from eval.transfer import ask
+
     chosen = None if tasks is None else [task for task in TASKS if task in tasks]
     question = ask(
         arguments.backbone,

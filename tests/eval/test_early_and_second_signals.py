@@ -84,13 +84,14 @@ def test_a_second_signal_leaves_no_job_behind(
     measured(f"{number.name}, {apart} s apart: over {took:.1f} s after the second, 0 orphans")
 
 
-def test_ctrl_c_during_the_imports_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_imports_is_one_line(tmp_path: Path, number: signal.Signals) -> None:
     # An import that takes long, and says that it has begun.
     (tmp_path / "pydantic.py").write_text(
         "import time; print('importing', flush=True); time.sleep(30)"
     )
     process = subprocess.Popen(
-        [*COMMAND, "list"],
+        [*COMMAND, "show", "resnet50d_mixup"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
         stdout=subprocess.PIPE,
@@ -99,9 +100,9 @@ def test_ctrl_c_during_the_imports_is_one_line(tmp_path: Path) -> None:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "importing\n"
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=10)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert err == "\nInterrupted.\n"
 
 

@@ -96,19 +96,19 @@ def test_full_without_anything_to_compare_with_says_so(toml: Path, trickle: Tric
 def test_full_with_a_damaged_manifest(toml: Path, trickle: Trickle, tmp_path: Path) -> None:
     trickle("validate", toml)
     for file in (tmp_path / "cache/manifests").iterdir():
-        file.write_text(file.read_text().replace("jpg", "png", 1))
+        file.write_bytes(file.read_bytes().replace(b"jpg", b"png", 1))
     for _ in range(2):
         code, _, err = trickle("validate", toml, "--full")
         assert code == 2
-        assert err.count(".json is damaged") == 3
+        assert err.count(".arrays is damaged") == 3
         assert "leaving out --full" in err
     code, _, err = trickle("run", "--backbone", "scratch:resnet18d", "--benchmark", toml, "--full",
                            "--dry-run")  # fmt: skip
     assert code == 2
-    assert ".json is damaged" in err
+    assert ".arrays is damaged" in err
     code, out, _ = trickle("validate", toml)
     assert code == 0
-    assert out.count(".json is damaged; read now, and compared from now on") == 3
+    assert out.count(".arrays is damaged; read now, and compared from now on") == 3
     assert trickle("validate", toml, "--full")[0] == 0
 
 
