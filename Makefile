@@ -9,7 +9,9 @@ AUDIT_EXCEPTIONS := CVE-2024-12044
 
 ROWS := standard efficient cosine smooth distill mixup mixup_distill
 
-.PHONY: run test test-all check docs reliability paper-tables overheads format lock audit clean
+BENCHES := input train_step pretrain_epoch distill detection segmentation scoring cli growth
+
+.PHONY: run test test-all check docs reliability paper-tables overheads bench format lock audit clean
 
 run: $(VENV)/ready
 	$(BIN)/python eval/run_transfer.py --backbone $(BACKBONE)
@@ -48,6 +50,15 @@ paper-tables: $(VENV)/ready
 # How much longer a training step takes with each trick, for their pages.
 overheads: $(VENV)/ready
 	$(BIN)/python bench/trick_overhead.py --json docs/trick_overhead.json
+
+# Trickle against what a user would pick instead, one bench after another: some twenty minutes on two
+# cores that have nothing else to do. `make bench BENCHES=input` measures one.
+bench: $(VENV)/ready
+	mkdir -p docs/bench
+	for name in $(BENCHES); do \
+		$(BIN)/python bench/$$name.py --json docs/bench/$$name.json || exit 1; \
+	done
+	$(BIN)/python docs/build.py
 
 format: $(VENV)/ready
 	$(BIN)/ruff check --fix .

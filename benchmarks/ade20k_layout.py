@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -99,8 +100,9 @@ def require_known_indices(annotation: Path, pixels: list[int], classes: int) -> 
         )
 
 
-def _conclude(root: Path, found: list[tuple[Sample, Finding]]) -> tuple[str, ...]:
+def _conclude(root: Path, found: Iterable[tuple[Sample, Finding]]) -> tuple[str, ...]:
     """DataError for a split without a single pixel of a class. No warnings."""
+    found = list(found)
     for split in SPLITS:
         if not any(finding.counts for sample, finding in found if sample.split == split):
             raise DataError(f"the annotations of {root / 'annotations' / split} hold no class")

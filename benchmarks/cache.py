@@ -29,7 +29,7 @@ class DamagedEntry(ValueError):
 
 def read_kept(kind: str, key: str) -> dict[str, Any] | None:
     """What `write_cached` kept, or None where nothing was. Raises DamagedEntry."""
-    entry = _entry(kind, key)
+    entry = cache_entry(kind, key)
     try:
         found = json.loads(entry.read_text(encoding="utf-8"))
         value: dict[str, Any] = found["value"]
@@ -55,7 +55,7 @@ def read_cached(kind: str, key: str) -> dict[str, Any] | None:
 
 def write_cached(kind: str, key: str, value: dict[str, Any]) -> bool:
     """Keep `value` for the next start; False where the cache cannot be written."""
-    entry = _entry(kind, key)
+    entry = cache_entry(kind, key)
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         write_json_atomic(entry, {"sha256": _checksum(value), "value": value})
@@ -69,5 +69,6 @@ def _checksum(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _entry(kind: str, key: str) -> Path:
-    return cache_folder() / kind / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+def cache_entry(kind: str, key: str, *, suffix: str = ".json") -> Path:
+    """The file of what is kept under `key`."""
+    return cache_folder() / kind / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}{suffix}"

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from benchmarks.errors import DataError
 _UNUSABLE_NAME = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
     """One image of a split with what is annotated about it; paths below the root, with `/`.
 
@@ -34,7 +34,7 @@ class Sample:
         return (self.image,) if self.annotation is None else (self.image, self.annotation)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
     """What a sample holds. counts: by class, in the unit of its layout (images, boxes, pixels)."""
 
@@ -52,7 +52,7 @@ class DatasetFiles:
     """
 
     root: Path
-    samples: tuple[Sample, ...]
+    samples: Collection[Sample]
     lists: tuple[str, ...] = ()
 
     @cached_property
@@ -66,11 +66,15 @@ class DatasetFiles:
         left = frozenset(images)
         return replace(self, samples=tuple(s for s in self.samples if s.image not in left))
 
-    def stats(self) -> Iterator[tuple[str, os.stat_result | None]]:
-        """Every file in sorted order with its stat, None where it is not there."""
+    def names(self) -> Iterator[str]:
+        """Every file once, in sorted order."""
         names = {name for sample in self.samples for name in sample.paths}
+        return iter(sorted(names.union(self.lists)))
+
+    def stats(self) -> Iterator[tuple[str, os.stat_result | None]]:
+        """The same with its stat, None where it is not there."""
         root = str(self.root)
-        for name in sorted(names.union(self.lists)):
+        for name in self.names():
             try:
                 yield name, os.stat(f"{root}/{name}")
             except OSError:
@@ -92,7 +96,8 @@ class StageData:
     unit: what `Finding.counts` counts; classes: those that it may hold. test: the split that is
     scored, the others are learnt. inspect: checks one sample without decoding its image, and raises
     DataError naming the file; can be sent to another process. conclude: what only shows over all
-    samples, as warnings or DataError. question: what the answers depend on beside the files.
+    samples, all of which it takes, as warnings or DataError. question: what the answers depend on
+    beside the files.
     """
 
     files: DatasetFiles
@@ -100,7 +105,7 @@ class StageData:
     classes: tuple[str, ...]
     test: str
     inspect: Callable[[Sample], Finding]
-    conclude: Callable[[list[tuple[Sample, Finding]]], tuple[str, ...]]
+    conclude: Callable[[Iterable[tuple[Sample, Finding]]], tuple[str, ...]]
     question: list[Any] = field(default_factory=list)
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from benchmarks.cache import CACHE_VARIABLE, cache_folder
 from benchmarks.dataset_files import Finding, Sample, StageData
 from benchmarks.errors import DataError
+from benchmarks.fact_table import FactTable, FileFacts
 from benchmarks.manifest import (
-    FileFacts,
     Manifest,
     changed_files,
     file_facts,
@@ -69,16 +69,15 @@ class StageReport:
     unkept: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Read:
-    """finding: None where `problem` says why. pixels: sha256 of what was decoded."""
+    """finding: None where `problem` says why. pixels: sha256 of what was decoded; empty without."""
 
     image: str
     finding: Finding | None
     problem: str | None
     decoded: bool
-    pixels: str
-    files: dict[str, FileFacts]
+    pixels: bytes
 
 
 def validate_fully(
@@ -97,16 +96,16 @@ def validate_fully(
     for stage in benchmark.stages:
         data = stage_data(benchmark, stage)
         fingerprint = data.files.fingerprint()
-        read.append((data, fingerprint, _read_all(benchmark, stage, data, workers)))
+        read.append((data, fingerprint, *_read_all(benchmark, stage, data, workers)))
     reports = [
-        _report(stage, data, samples)
-        for stage, (data, _, samples) in zip(benchmark.stages, read, strict=True)
+        _report(stage, data, samples, files)
+        for stage, (data, _, samples, files) in zip(benchmark.stages, read, strict=True)
     ]
     total = sum(len(report.problems) for report in reports)
     if total > tolerate or (full and any(r.changed or r.damaged for r in reports)):
         return reports
     kept = []
-    for report, (data, fingerprint, samples) in zip(reports, read, strict=True):
+    for report, (data, fingerprint, samples, _) in zip(reports, read, strict=True):
         _, checks = remember(
             checks_key(report.stage, data),
             data,
@@ -180,36 +179,44 @@ def changes(benchmark: str, stage: str, changed: Iterable[str], since: str) -> s
 
 def _read_all(
     benchmark: Benchmark, stage: str, data: StageData, workers: int | None
-) -> dict[str, _Read]:
+) -> tuple[dict[str, _Read], FactTable]:
+    """What was found by image, and the facts of the files of those without a problem."""
     unique = list({sample.image: sample for sample in data.files.samples}.values())
     if workers is None:
         workers = min(usable_processes(), 1 + len(unique) // SAMPLES_WORTH_A_PROCESS)
     tasks = [unique[i : i + SAMPLES_PER_TASK] for i in range(0, len(unique), SAMPLES_PER_TASK)]
     progress = Progress(f"reading {benchmark.name}, {stage}", len(unique), "images")
     found: dict[str, _Read] = {}
+    tables: list[FactTable] = []
+    same: dict[str, Finding] = {}
     try:
-        for done in as_done(partial(_read_samples, data), tasks, processes=max(1, workers)):
-            found.update((item.image, item) for item in done)
+        for done, files in as_done(partial(_read_samples, data), tasks, processes=max(1, workers)):
+            # Of a million images most say the same: one object for all of them.
+            for item in done:
+                finding = item.finding and same.setdefault(repr(item.finding), item.finding)
+                found[item.image] = replace(item, finding=finding)
+            tables.append(files)
             progress.advance(len(done))
     finally:
         progress.close()
-    return found
+    return found, FactTable.joined(tables)
 
 
-def _read_samples(data: StageData, samples: list[Sample]) -> list[_Read]:
-    return [_read_sample(data, sample) for sample in samples]
-
-
-def _read_sample(data: StageData, sample: Sample) -> _Read:
-    finding, problem, pixels, decoded = None, None, "", True
+def _read_samples(data: StageData, samples: list[Sample]) -> tuple[list[_Read], FactTable]:
     files: dict[str, FileFacts] = {}
+    return [_read_sample(data, sample, files) for sample in samples], FactTable.of(files)
+
+
+def _read_sample(data: StageData, sample: Sample, files: dict[str, FileFacts]) -> _Read:
+    """files: the facts of the sample's own are added."""
+    finding, problem, pixels, decoded = None, None, b"", True
     root = data.files.root
     try:
         finding = data.inspect(sample)
         decoded = False
         pixels = _pixel_digest(root / sample.image)
         decoded = True
-        files = {name: file_facts(root / name) for name in sample.paths}
+        files |= {name: file_facts(root / name) for name in sample.paths}
     except DataError as error:
         problem = str(error)
     return _Read(
@@ -218,37 +225,55 @@ def _read_sample(data: StageData, sample: Sample) -> _Read:
         problem=problem,
         decoded=decoded,
         pixels=pixels,
-        files=files,
     )
 
 
-def _pixel_digest(image: Path) -> str:
+def _pixel_digest(image: Path) -> bytes:
     pixels = read_rgb(image)
-    return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+    return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).digest()
 
 
-def _report(stage: str, data: StageData, read: dict[str, _Read]) -> StageReport:
+def _usable_finding(item: _Read) -> Finding:
+    assert item.finding is not None, "only a problem leaves none"
+    return item.finding
+
+
+def _tests_by_pixels(data: StageData, read: dict[str, _Read]) -> dict[bytes, list[str]]:
+    """The usable test images of equal pixels. There are fewer of them than training images."""
+    found: defaultdict[bytes, list[str]] = defaultdict(list)
+    for sample in data.files.samples:
+        if sample.split == data.test and read[sample.image].problem is None:
+            found[read[sample.image].pixels].append(sample.image)
+    return found
+
+
+def _report(stage: str, data: StageData, read: dict[str, _Read], files: FactTable) -> StageReport:
     problems = {i: item.problem for i, item in read.items() if item.problem is not None}
-    findings = {i: item.finding for i, item in read.items() if item.finding is not None}
     images: Counter[str] = Counter()
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    by_pixels: defaultdict[str, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
+    tests = _tests_by_pixels(data, read)
+    pairs: list[tuple[str, str]] = []
     for sample in data.files.samples:
         if sample.image in problems:
             continue
         images[sample.split] += 1
-        counts[sample.split].update(findings[sample.image].counts)
-        by_pixels[read[sample.image].pixels][sample.split == data.test].append(sample.image)
-    pairs = ((train[0], b) for train, test in by_pixels.values() if train for b in test)
-    files = {name: facts for item in read.values() for name, facts in item.files.items()}
-    files |= {name: file_facts(data.files.root / name) for name in data.files.lists}
-    manifest = Manifest(files=files, left_out=tuple(sorted(problems)), read_on=today())
+        counts[sample.split].update(_usable_finding(read[sample.image]).counts)
+        if sample.split != data.test:  # the first of equal training images is named
+            pairs += [(sample.image, t) for t in tests.pop(read[sample.image].pixels, ())]
+    lists = {name: file_facts(data.files.root / name) for name in data.files.lists}
+    table = FactTable.joined([files, FactTable.of(lists)])
+    manifest = Manifest(files=table, left_out=tuple(sorted(problems)), read_on=today())
     before, damaged = None, None
     try:
         before = read_manifest(stage, data.files.root)
     except DataError as error:
         damaged = str(error)
     usable = data.files.without(problems)
+    usable_samples = (
+        (sample, _usable_finding(read[sample.image]))
+        for sample in data.files.samples
+        if sample.image not in problems
+    )
     return StageReport(
         stage=stage,
         root=data.files.root,
@@ -256,9 +281,9 @@ def _report(stage: str, data: StageData, read: dict[str, _Read]) -> StageReport:
         images=dict(images),
         counts={split: dict(sorted(found.items())) for split, found in counts.items()},
         problems=problems,
-        warnings=conclude(data, findings, problems),
+        warnings=conclude(data, usable_samples, problems),
         duplicates=tuple(sorted(pairs)),
-        changed=() if before is None else changed_files(before, files, usable),
+        changed=() if before is None else changed_files(before, table, usable),
         compared=None if before is None else before.read_on,
         damaged=damaged,
         manifest=manifest,

@@ -5,7 +5,6 @@ Kept in the user's cache, by stage and root.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -15,21 +14,15 @@ from functools import partial
 from pathlib import Path
 
 from backbones.atomic import sha256_file
-from benchmarks.cache import DamagedEntry, read_kept, write_cached
+from benchmarks.array_file import read_arrays, write_arrays
+from benchmarks.cache import DamagedEntry
 from benchmarks.dataset_files import DatasetFiles
 from benchmarks.errors import DataError
+from benchmarks.fact_table import FactTable, FileFacts, grouped_names
+from benchmarks.name_table import NameTable
 from benchmarks.worker_pool import as_done, usable_processes
 
 FILES_PER_TASK = 200
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileFacts:
-    """size: in bytes; mtime_ns: of the last change, in nanoseconds."""
-
-    size: int
-    mtime_ns: int
-    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +30,14 @@ class Manifest:
     """files: by path below the root. left_out: unusable images that were tolerated. read_on: the
     day, UTC."""
 
-    files: Mapping[str, FileFacts]
+    files: FactTable
     left_out: tuple[str, ...]
     read_on: str
 
     @property
     def digest(self) -> str:
         """sha256 over sorted paths, sizes and contents; independent of place and time."""
-        lines = (f"{n}\t{f.size}\t{f.sha256}\n" for n, f in sorted(self.files.items()))
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return self.files.digest()
 
 
 def file_facts(path: Path) -> FileFacts:
@@ -64,39 +56,43 @@ def today() -> str:
 def read_manifest(stage: str, root: Path) -> Manifest | None:
     """None where there is none. Raises DataError naming the file of one that is damaged."""
     try:
-        found = read_kept("manifests", _key(stage, root))
+        found = read_arrays("manifests", _key(stage, root))
     except DamagedEntry as error:
         raise DataError(f"what the files in {root} were is not known any more: {error}") from error
     if found is None:
         return None
-    files = {
-        name: FileFacts(size=size, mtime_ns=mtime_ns, sha256=sha256)
-        for name, (size, mtime_ns, sha256) in found["files"].items()
-    }
-    return Manifest(files=files, left_out=tuple(found["left_out"]), read_on=found["read_on"])
+    kept = found.arrays
+    names = NameTable(kept["text"], kept["ends"])
+    files = FactTable(names, kept["sizes"], kept["times"], kept["hashes"])
+    left_out = tuple(found.facts["left_out"])
+    return Manifest(files=files, left_out=left_out, read_on=found.facts["read_on"])
 
 
 def write_manifest(stage: str, root: Path, manifest: Manifest) -> bool:
     """Whole or not at all; False where the cache cannot be written."""
-    content = {
-        "read_on": manifest.read_on,
-        "digest": manifest.digest,
-        "left_out": list(manifest.left_out),
-        "files": {n: [f.size, f.mtime_ns, f.sha256] for n, f in sorted(manifest.files.items())},
+    files = manifest.files
+    facts = {"read_on": manifest.read_on, "left_out": list(manifest.left_out)}
+    arrays = {
+        "text": files.names.text,
+        "ends": files.names.ends,
+        "sizes": files.sizes,
+        "times": files.times,
+        "hashes": files.hashes,
     }
-    return write_cached("manifests", _key(stage, root), content)
+    return write_arrays("manifests", _key(stage, root), facts, arrays)
 
 
 def changed_files(
     manifest: Manifest, now: Mapping[str, FileFacts], files: DatasetFiles
 ) -> tuple[str, ...]:
     """One sentence for each file that is gone, new, or of another content than in `manifest`."""
-    expected = {name for name, _ in files.stats()}
     lines = []
-    for name in sorted(expected.union(manifest.files)):
+    # Both are sorted; of a million files no set is made.
+    expected, known = files.names(), iter(manifest.files)
+    for name, sources in grouped_names(expected, known):
         was, found = manifest.files.get(name), now.get(name)
         path = files.root / name
-        if name not in expected:
+        if 0 not in sources:
             lines.append(f"{path} is not part of the data any more")
         elif was is None:
             lines.append(f"{path} is new")
@@ -109,24 +105,22 @@ def changed_files(
     return tuple(lines)
 
 
-def hash_files(files: DatasetFiles) -> dict[str, FileFacts]:
+def hash_files(files: DatasetFiles) -> FactTable:
     """Facts of every file that can be read, by several processes where there are many."""
     names = [name for name, found in files.stats() if found is not None]
     tasks = [names[i : i + FILES_PER_TASK] for i in range(0, len(names), FILES_PER_TASK)]
-    facts: dict[str, FileFacts] = {}
-    for done in as_done(partial(_facts_of, files.root), tasks, processes=usable_processes()):
-        facts.update(done)
-    return facts
+    done = as_done(partial(_facts_of, files.root), tasks, processes=usable_processes())
+    return FactTable.joined(list(done))
 
 
-def _facts_of(root: Path, names: list[str]) -> dict[str, FileFacts]:
+def _facts_of(root: Path, names: list[str]) -> FactTable:
     facts = {}
     for name in names:
         try:
             facts[name] = file_facts(root / name)
         except DataError:
             continue
-    return facts
+    return FactTable.of(facts)
 
 
 def _key(stage: str, root: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,34 +66,38 @@ def stage_data(benchmark: Benchmark, stage: str) -> StageData:
     raise ValueError(f"benchmark {benchmark.name} has no stage {stage!r}")
 
 
-def inspect_all(data: StageData) -> tuple[dict[str, Finding], dict[str, str]]:
-    """Check every sample without decoding its image: findings and problems, by image."""
-    findings: dict[str, Finding] = {}
-    problems: dict[str, str] = {}
-    for sample in {sample.image: sample for sample in data.files.samples}.values():
+def inspect_all(data: StageData, problems: dict[str, str]) -> Iterator[tuple[Sample, Finding]]:
+    """Check every sample without decoding its image; those that are usable, one after another.
+
+    problems: what is wrong, by image; is added to. Who is in it already is not usable.
+    """
+    for sample in data.files.samples:
         try:
-            findings[sample.image] = data.inspect(sample)
+            finding = data.inspect(sample)
         except DataError as error:
             problems[sample.image] = str(error)
-    return findings, problems
+        else:
+            if sample.image not in problems:
+                yield sample, finding
 
 
 def conclude(
-    data: StageData, findings: Mapping[str, Finding], problems: Mapping[str, str]
+    data: StageData, usable: Iterable[tuple[Sample, Finding]], problems: Mapping[str, str]
 ) -> tuple[str, ...]:
     """Warnings about what is usable.
 
-    Raises DataError where too little is: no image or object of a split, or none of a class where
-    files are left out.
+    problems: all of them once `usable` has come to its end. Raises DataError where too little is
+    usable: no image or object of a split, or none of a class where files are left out.
     """
-    found: list[tuple[Sample, Finding]] = [
-        (sample, findings[sample.image])
-        for sample in data.files.samples
-        if sample.image in findings and sample.image not in problems
-    ]
+    present: set[str] = set()
+
+    def noted() -> Iterator[tuple[Sample, Finding]]:
+        for sample, finding in usable:
+            present.update(finding.counts)
+            yield sample, finding
+
     try:
-        warnings = data.conclude(found)
-        present = {name for _, finding in found for name in finding.counts}
+        warnings = data.conclude(noted())
         if problems and (lost := [name for name in data.classes if name not in present]):
             raise DataError(f"no usable image of {', '.join(lost)} is left in {data.files.root}")
     except DataError as error:
@@ -174,10 +178,13 @@ def _validate_stage(benchmark: Benchmark, stage: str, tolerate: int) -> Validate
             known = None
         # What refuses is looked at again: it may have been repaired without a trace.
         if known is None or len(known["left_out"]) > tolerate:
-            findings, problems = inspect_all(data)
             undecodable = [] if known is None else known["undecodable"]
-            if known is not None:
-                problems = {image: known["left_out"][image] for image in undecodable} | problems
+            problems = {image: known["left_out"][image] for image in undecodable} if known else {}
+            try:
+                warnings = conclude(data, inspect_all(data, problems), problems)
+            except DataError:
+                if len(problems) <= tolerate:
+                    raise
             if len(problems) > tolerate:
                 return ValidatedData(digest="", warnings=(), left_out=problems, read_on=None)
             known, _ = remember(
@@ -185,7 +192,7 @@ def _validate_stage(benchmark: Benchmark, stage: str, tolerate: int) -> Validate
                 data,
                 fingerprint=fingerprint,
                 problems=problems,
-                warnings=conclude(data, findings, problems),
+                warnings=warnings,
                 undecodable=undecodable,
                 read_on=None if known is None else known["read_on"],
                 duplicates=0 if known is None else known["duplicates"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -188,9 +188,10 @@ def _inspect(root: Path, classes: tuple[str, ...], sample: Sample) -> Finding:
 
 
 def _conclude(
-    root: Path, splits: tuple[str, ...], found: list[tuple[Sample, Finding]]
+    root: Path, splits: tuple[str, ...], found: Iterable[tuple[Sample, Finding]]
 ) -> tuple[str, ...]:
     """DataError for a split without any object; a warning about boxes that were dropped."""
+    found = list(found)
     for split in splits:
         if not any(finding.counts for sample, finding in found if sample.split == split):
             raise DataError(f"the annotations of {root / split} hold no objects at all")

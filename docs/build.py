@@ -1,6 +1,6 @@
 """Writes the documentation that follows from the code: a page and a figure for each trick, recipes.
 
-python docs/build.py            writes docs/tricks/, docs/recipes.md and docs/reliability.md
+python docs/build.py            writes docs/tricks/ and the pages recipes, reliability, performance
 python docs/build.py --check    writes nothing; tells what is out of date, missing or dead, and
                                 ends with 1 if anything is
 """
@@ -26,10 +26,13 @@ from classification.recipes.card import RecipeCard
 from classification.tricks import TRICKS
 from classification.tricks.examples import EXAMPLES, usage
 from classification.tricks.trick import KINDS, Trick
+from docs.bench_results import read_benches
 from docs.figures import FIGURES, suffix
+from docs.growth_figure import FIGURE, draw_growth, is_drawn
 from docs.links import dead_links
 from docs.markdown import GENERATED
 from docs.overheads import COMMAND, FILE, Overheads
+from docs.performance_page import performance_page
 from docs.recipe_page import PAGE, recipe_page
 from docs.reliability_page import failures, reliability_page
 from docs.trick_pages import FIGURE_FOLDER, FOLDER, trick_pages
@@ -53,6 +56,7 @@ def pages(root: Path = ROOT) -> dict[Path, str]:
         **trick_pages(TRICKS, RECIPES, Overheads.read(root)),
         PAGE: recipe_page(),
         **reliability_page(root),
+        **performance_page(root),
     }
 
 
@@ -85,6 +89,9 @@ def build(root: Path = ROOT) -> list[Path]:
         changed.append(figure_path(name))
     digests = {name: figure_digest(name) for name in sorted(FIGURES)}
     (root / DIGESTS).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
+    if (growth := read_benches(root).get("growth")) and not is_drawn(growth, root / FIGURE):
+        draw_growth(growth, root / FIGURE)
+        changed.append(FIGURE)
     for path in _left_over(root):
         (root / path).unlink()
         changed.append(path)
@@ -124,6 +131,8 @@ def check(root: Path = ROOT) -> list[str]:
         if found != text:
             problems.append(f"{path} is {'missing' if found is None else 'out of date'}")
     problems += [f"{figure_path(name)} is missing or out of date" for name in _stale_figures(root)]
+    if (growth := read_benches(root).get("growth")) and not is_drawn(growth, root / FIGURE):
+        problems.append(f"{FIGURE} is missing or out of date")
     problems += [f"{path} belongs to no trick" for path in _left_over(root)]
     problems += _too_large(root)
     problems += failures(root)

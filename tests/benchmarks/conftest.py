@@ -28,10 +28,11 @@ def check() -> Callable[[StageData], tuple[str, ...]]:
     """check(data): the warnings about a stage's data, or DataError with all that is wrong."""
 
     def run(data: StageData) -> tuple[str, ...]:
-        findings, problems = inspect_all(data)
+        problems: dict[str, str] = {}
+        usable = list(inspect_all(data, problems))
         if problems:
             raise DataError(listed(problems))
-        return conclude(data, findings, problems)
+        return conclude(data, usable, problems)
 
     return run
 

@@ -155,7 +155,9 @@ def test_what_is_refused_is_not_kept(squares: Benchmark, tmp_path: Path) -> None
 
 def manifests(cache: Path) -> dict[str, Path]:
     """The file of each stage's manifest: the longest is pretraining's, with its 33 files."""
-    files = sorted((cache / "manifests").iterdir(), key=lambda file: file.read_text().count("jpg"))
+    files = sorted(
+        (cache / "manifests").iterdir(), key=lambda file: file.read_bytes().count(b"jpg")
+    )
     return dict(zip(("segmentation", "detection", "pretraining"), files, strict=True))
 
 
@@ -165,7 +167,7 @@ def manifests(cache: Path) -> dict[str, Path]:
 def test_a_damaged_manifest_is_refused(squares: Benchmark, tmp_path: Path, cache: Path) -> None:
     validate_fully(squares)
     file = manifests(cache)["pretraining"]
-    flip(file, at=file.read_text().index('"files"') + 60)
+    flip(file, at=file.read_bytes().index(b"jpg"))
     flip(tmp_path / IMAGE)
     damaged = file.read_bytes()
     with pytest.raises(DataError, match=rf"{file} is damaged\n.*without --full"):

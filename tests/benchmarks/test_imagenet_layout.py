@@ -28,7 +28,7 @@ def test_classes_and_samples_are_sorted(root: Path) -> None:
     index = read_index(root, "train")
     assert index.classes == ("bee", "cat")
     train = root / "train"
-    assert index.samples == [
+    assert list(index.samples) == [
         (train / "bee" / "c.png", 0),
         (train / "cat" / "a.jpg", 1),
         (train / "cat" / "b.JPEG", 1),
