@@ -12,6 +12,8 @@ of OpenCV, torchvision and turbojpeg. torchvision_paper_aug: crop and flip of tr
 Pillow images; hue, saturation and brightness each times a factor from [0.6, 1.4] by Pillow's HSV
 and tables (faster than v2's ColorJitter); PCA lighting; normalization. timm_randaugment: timm's
 rand-m7-mstd0.5-inc1 behind its crop and flip, against RandAugment(magnitude=7, magnitude_std=0.5).
+In raw, shrunk_cache: our crop and flip of copies whose shorter side has 256 pixels, as `shrink_to`
+makes them, against those of the images.
 
 Images: by default 64 windows of 500 x 375 pixels out of scikit-learn's two photographs, as JPEGs of
 quality 92. Before the timing, our views of given boxes are compared with Pillow's.
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
 BATCH = 64
 SIZES = (224, 160)
+SHRUNK = 256
 QUALITY = 92
 TOLERANCE = 1.5
 """Largest difference to Pillow's views in levels of 255; the resize promises 1."""
@@ -90,6 +93,7 @@ def main(argv: list[str] | None = None) -> None:
         "largest_difference_to_pillow": difference,
         "fastest_decoder": fastest.removeprefix("decode_"),
         "images_per_second": rates,
+        "shrunk_cache": spread(seconds, "trickle_shrunk_224", "trickle_crop_flip_224"),
         "spread": spreads,
         "seconds": seconds,
     }
@@ -141,7 +145,16 @@ def _arms(images: list[bytes]) -> dict[str, Arm]:
         arms[f"torchvision_paper_aug_{size}"] = _torchvision(images, size)
         arms[f"trickle_randaugment_{size}"] = _trickle(images, size, plain, usi)
         arms[f"timm_randaugment_{size}"] = _timm(images, size, "rand-m7-mstd0.5-inc1")
+    arms["trickle_shrunk_224"] = _trickle(_shrunk(images), 224, plain)
     return arms
+
+
+def _shrunk(images: list[bytes]) -> list[bytes]:
+    from benchmarks.pixels import EncodedImage
+    from benchmarks.shrunk_images import shrunk
+
+    opened = [EncodedImage(Path("image.jpg"), data) for data in images]
+    return [shrunk(one, SHRUNK) or data for one, data in zip(opened, images, strict=True)]
 
 
 def _decoders(images: list[bytes]) -> dict[str, Arm]:

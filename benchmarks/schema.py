@@ -25,10 +25,10 @@ from pydantic import ValidationError as PydanticValidationError
 from backbones.catalog import UnknownNameError, nearest
 from benchmarks.dataset_files import read_data
 from benchmarks.errors import BenchmarkError, DataError
+from benchmarks.packaged import PACKAGED
 from benchmarks.roots import resolve_root
 from benchmarks.world_spec import WorldSpec
 
-PACKAGED = ("mini", "paper")
 STAGES = ("pretraining", "detection", "segmentation")
 MOST_TOML_BYTES = 2**20
 
@@ -89,6 +89,8 @@ class PretrainingBudget(_DataTable):
     epoch_scale: PositiveFloat = 1.0
     batch_size_scale: PositiveFloat = 1.0
     learning_rate_scale: PositiveFloat = 1.0
+    shrink_to: NonNegativeInt = 0
+    """Shorter side of the copies that are trained on, in pixels; 0 trains on the images."""
     workers: NonNegativeInt = 2
 
     @model_validator(mode="after")
@@ -98,7 +100,16 @@ class PretrainingBudget(_DataTable):
                 f"resize_size ({self.resize_size}) must be at least image_size "
                 f"({self.image_size}): the crop is taken out of the resized image"
             )
+        if 0 < self.shrink_to < self.image_size:
+            raise ValueError(
+                f"shrink_to ({self.shrink_to}) must be at least image_size ({self.image_size}), "
+                "or 0 to train on the images as they are"
+            )
         return self
+
+    def shrinking_facts(self) -> dict[str, int]:
+        """What the training images are shrunk to, else nothing: for a protocol and a card."""
+        return {"shrink_to": self.shrink_to} if self.shrink_to else {}
 
 
 class DetectionBudget(_DataTable):

@@ -56,7 +56,8 @@ def training_plan(
 ) -> TrainingPlan:
     """The recipe's epochs, batch size and learning rate, each times the budget's scale.
 
-    images: of the training set. Raises ValueError where the recipe contradicts itself.
+    images: of the training set. Raises ValueError where the recipe contradicts itself, or the
+    benchmark shrinks the images to less than they are trained on.
     """
     recipe.schedule.check(epochs=recipe.epochs)
     batch_size = max(2, round(recipe.batch_size * budget.batch_size_scale))
@@ -65,6 +66,12 @@ def training_plan(
     # Of the images that a step takes: its parts are whole.
     steps = max(1, round(epochs * images / (micro_batch * recipe.accumulation)))
     eval_size, resize_size = evaluation_sizes(recipe, budget, architecture)
+    train_size = max(8, round(eval_size * recipe.train_size_scale))
+    if 0 < budget.shrink_to < train_size:
+        raise ValueError(
+            f"{architecture} is trained on {train_size} pixels, and shrink_to leaves "
+            f"{budget.shrink_to} of the shorter side: let it be at least {train_size}, or 0"
+        )
     interval, patience = _validations(recipe, steps)
     return TrainingPlan(
         recipe=recipe,
@@ -73,7 +80,7 @@ def training_plan(
         accumulation=recipe.accumulation,
         learning_rate_scale=budget.learning_rate_scale,
         ema_decay=_ema_decay(recipe, steps),
-        train_size=max(8, round(eval_size * recipe.train_size_scale)),
+        train_size=train_size,
         eval_size=eval_size,
         resize_size=resize_size,
         validation_interval=interval,

@@ -43,6 +43,7 @@ def pretrain(
     teacher: the directory of its artifact, or `timm:<model>[@FILE]`. A diverged run leaves no
     artifact. An interrupted one goes on from its last checkpoint.
     """
+    from benchmarks.shrunk_images import training_images
     from engine.cost import peak_memory_mb, stopwatch
     from engine.divergence import Diverged
     from engine.stage import environment
@@ -53,10 +54,8 @@ def pretrain(
         wanted = "has no teacher" if teacher_of(name) is None else "needs --teacher"
         raise ValueError(f"{name} {wanted}, and {given}")
     budget = prepared.benchmark.pretraining
-    train, val = (
-        read_index(budget.root, split, left_out=frozenset(budget.left_out))
-        for split in ("train", "val")
-    )
+    train = training_images(budget, prepared.digests["pretraining"])
+    val = read_index(budget.root, "val", left_out=budget.left_out)
     plan = training_plan(
         RECIPES[recipe_name], budget, len(train.samples), architecture=architecture
     )
@@ -91,7 +90,7 @@ def pretrain(
     cost["seconds"] += runner.seconds_before
     cost["peak_memory_mb"] = peak_memory_mb()
     cost["iterations"] = runner.iter
-    cost.update(runner.numerical_cost)
+    cost.update(runner.step_cost)
     protocol = {**protocol, "precision": training.precision, **runner.protocol}
     known = (*training.notes, *prepared.notes("pretraining"), *runner.notes)
     if metrics is None:
@@ -172,6 +171,7 @@ def _export(
             "dataset": {
                 "name": prepared.benchmark.name,
                 "digest": prepared.digests["pretraining"],
+                **prepared.benchmark.pretraining.shrinking_facts(),
             },
             "seed": seed,
             "cost": {

@@ -85,6 +85,13 @@ def test_an_average_over_more_than_the_run_stays_an_average() -> None:
     assert 0 < plan.ema_decay < 1
 
 
+def test_images_are_not_shrunk_to_less_than_an_architecture_is_trained_on() -> None:
+    small = budget(shrink_to=256)
+    assert planned(Recipe(), small, 24).train_size == 224
+    with pytest.raises(ValueError, match=r"inception_v3 is trained on 299 pixels.*at least 299"):
+        planned(Recipe(), small, 24, architecture="inception_v3")
+
+
 def test_the_smallest_budget_still_trains() -> None:
     plan = planned(Recipe(), budget(epoch_scale=1e-6, batch_size_scale=1e-6), 24)
     assert (plan.steps, plan.batch_size) == (1, 2)

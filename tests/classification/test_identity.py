@@ -48,6 +48,19 @@ def test_seeds_share_a_lineage() -> None:
     assert first.digest != second.digest
 
 
+def test_shrunk_training_images_give_other_weights_and_none_leave_the_identity_as_it_was() -> None:
+    def protocol(side: int) -> Identity:
+        images = MINI.pretraining.model_copy(update={"shrink_to": side})
+        shrunk = MINI.model_copy(update={"pretraining": images})
+        return trained_identity("resnet50d_mixup", shrunk, DATA, 0)
+
+    assert len({protocol(side).digest for side in (0, 64, 73)}) == 3
+    assert protocol(64).facts["protocol"]["budget"]["shrink_to"] == 64
+    # Exactly what there was before images could be shrunk.
+    before = {"image_size", "resize_size", "epoch_scale", "batch_size_scale", "learning_rate_scale"}
+    assert set(protocol(0).facts["protocol"]["budget"]) == before
+
+
 @pytest.mark.parametrize(
     ("teacher", "kind"),
     [

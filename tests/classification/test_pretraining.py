@@ -87,6 +87,25 @@ def test_from_images_to_an_artifact(pretrain: Any, capfd: pytest.CaptureFixture[
     assert load_head(artifact)["weight"].shape == (3, 64)
 
 
+def test_trained_on_shrunk_copies(
+    pretrain: Any, make_benchmark: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    toml = make_benchmark(tmp_path / "shrunk", pretraining={"shrink_to": 32})
+    artifact, result = pretrain("a", "resnet18d_mixup", toml=toml)
+    assert "shrinking the training images to 32 pixels: 24/24 images" in capfd.readouterr().err
+    _, again = pretrain("b", "resnet18d_mixup", toml=toml)
+    assert "shrinking" not in capfd.readouterr().err
+    assert without_cost(again) == without_cost(result)
+    assert result.protocol["budget"]["shrink_to"] == 32
+    assert read_card(artifact).dataset["shrink_to"] == 32
+    assert "shorter side of 32 pixels" in (artifact / "README.md").read_text()
+
+    plain, unshrunk = pretrain("c", "resnet18d_mixup")
+    assert "shrink_to" not in unshrunk.protocol["budget"]
+    assert "shrink_to" not in read_card(plain).dataset
+    assert not torch.equal(weights(artifact)["weight"], weights(plain)["weight"])
+
+
 def test_the_artifact_reaches_the_accuracy_that_is_reported(
     pretrain: Any, make_benchmark: Any, tmp_path: Path
 ) -> None:
