@@ -19,9 +19,28 @@ def bench_parser(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=15, help="timed calls of each (default: 15)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="is written")
+    parser.add_argument(
+        "--rounds", type=positive, default=15, help="timed calls of each (default: 15)"
+    )
+    parser.add_argument("--json", type=_writable, metavar="FILE", help="is written")
     return parser
+
+
+def positive(text: str) -> int:
+    """An argument's number of at least 1."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"at least 1 is needed, not {number}")
+    return number
+
+
+def _writable(text: str) -> Path:
+    """A file whose folder is there before anything is measured."""
+    path = Path(text)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{path.parent}: {error.strerror}") from error
+    return path
 
 
 def alternate(

@@ -168,8 +168,10 @@ class TimmStep:
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.model.train()
+        # --opt-kwargs fused=True, which is not timm's default.
+        fused = {"fused": True} if channels_last else {}
         self.optimizer = create_optimizer_v2(
-            self.model, opt="sgd", lr=RATE, momentum=MOMENTUM, weight_decay=DECAY
+            self.model, opt="sgd", lr=RATE, momentum=MOMENTUM, weight_decay=DECAY, **fused
         )
         self.loss = nn.CrossEntropyLoss()
         if compiled:

@@ -53,10 +53,8 @@ def switched_off() -> tuple[str, ...]:
 @lru_cache(maxsize=1)  # it is asked for each image
 def _named(text: str) -> tuple[str, ...]:
     asked = {name.strip() for name in text.split(",")} - {""}
-    if asked == {"all"}:
-        return tuple(sorted(FAST_PATHS))
-    if unknown := sorted(asked - set(FAST_PATHS)):
+    if unknown := sorted(asked - set(FAST_PATHS) - {"all"}):
         raise ValueError(
             f"{VARIABLE} names {', '.join(unknown)}; known are all, {', '.join(sorted(FAST_PATHS))}"
         )
-    return tuple(sorted(asked))
+    return tuple(sorted(FAST_PATHS if "all" in asked else asked))

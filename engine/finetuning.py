@@ -89,8 +89,6 @@ def finetuning_runner(
     of the main metric) and `n` (test images). auto_accumulate: what memory does not hold is
     computed in parts. channels_last: the memory format of weights and features.
     """
-    import torch
-
     from engine.fast_paths import is_fast
     from engine.micro_batches import MicroBatches
     from engine.precision import optim_wrapper
@@ -100,10 +98,6 @@ def finetuning_runner(
     clip = None if gradient_clip is None else {"max_norm": gradient_clip}
     if is_fast("fused_optimizer"):
         optimizer["fused"] = True
-    if channels_last and is_fast("channels_last"):
-        model = model.to(
-            memory_format=torch.channels_last
-        )  # the first convolution turns the images
     return build_runner(
         label=label,
         model=model,
@@ -120,6 +114,7 @@ def finetuning_runner(
             auto=auto_accumulate, setting=f"batch_size in [{stage}] of the benchmark file"
         ),
         workers_setting=f"workers in [{stage}] of the benchmark file",
+        channels_last=channels_last and is_fast("channels_last"),
     )
 
 

@@ -10,9 +10,13 @@ import torch
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import Tensor, nn
 
+from engine.fast_paths import is_fast
+
 Precision = Literal["float32", "bfloat16", "float16"]
 
 _OVERFLOWED = "overflowed_steps"
+_KERNELS = ("fused", "foreach")
+"""What torch's optimizers call the ways to compute one and the same step."""
 
 
 class StepOptimWrapper(OptimWrapper):
@@ -23,7 +27,22 @@ class StepOptimWrapper(OptimWrapper):
 
     gradient_norm: Tensor | None = None
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As mmengine's, but the optimizer computes as it was built to, not as the one that was
+        saved: the loss scaler relies on it, and torch puts the state where these kernels want it.
+        """
+        groups = [
+            {**saved, **{name: own[name] for name in _KERNELS if name in own}}
+            for saved, own in zip(
+                state_dict["param_groups"], self.optimizer.param_groups, strict=True
+            )
+        ]
+        super().load_state_dict({**state_dict, "param_groups": groups})
+
     def _clip_grad(self) -> None:
+        if not is_fast("unread_losses"):
+            super()._clip_grad()
+            return
         groups = self.optimizer.param_groups
         parameters = [p for group in groups for p in group["params"] if p.grad is not None]
         if parameters:
@@ -78,7 +97,7 @@ class HalfOptimWrapper(StepOptimWrapper, AmpOptimWrapper):
         return {**super().state_dict(), _OVERFLOWED: self.overflowed_steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._overflowed = state_dict[_OVERFLOWED]
+        self._overflowed = state_dict.get(_OVERFLOWED, 0)  # none in another format
         super().load_state_dict({k: v for k, v in state_dict.items() if k != _OVERFLOWED})
 
     @contextmanager

@@ -18,6 +18,9 @@ MOST_POINTS = 64
 """Sample points of a bin along an axis: a region far larger than any image is left to the kernel,
 since the matrix would have as many entries."""
 
+MOST_ENTRIES = 2**24
+"""Of the matrix, some 200 MB: each bin has as many as the widest one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SparseRoIAlign:
@@ -50,7 +53,8 @@ def sparse_roi_align(
 ) -> SparseRoIAlign | None:
     """For features of this shape (N, C, H, W) and rois (K, 5) as image, x1, y1, x2, y2.
 
-    None where there is no region, or one that is not finite or too large.
+    None where there is no region, or one that is not finite or too large, or where they differ so
+    much that the matrix would be too large.
     """
     images, _, height, width = features
     corners = rois[:, 1:] * scale - (0.5 if aligned else 0)
@@ -61,10 +65,12 @@ def sparse_roi_align(
         return None
     rows, row_shares = _axis(corners[:, 1], sizes[:, 1], bins[0], sampling_ratio, height)
     columns, column_shares = _axis(corners[:, 0], sizes[:, 0], bins[1], sampling_ratio, width)
+    count, entries = len(rois) * bins[0] * bins[1], rows.shape[-1] * columns.shape[-1]
+    if count * entries > MOST_ENTRIES:
+        return None
     rows = rows * width + (rois[:, 0].int() * (height * width))[:, None, None]
     cells = rows[:, :, None, :, None] + columns[:, None, :, None, :]
     shares = row_shares[:, :, None, :, None] * column_shares[:, None, :, None, :]
-    count, entries = len(rois) * bins[0] * bins[1], rows.shape[-1] * columns.shape[-1]
     starts = np.arange(0, count * entries + 1, entries, dtype=np.int32)
     matrix = csr_matrix(
         (shares.numpy().ravel(), cells.numpy().ravel(), starts),

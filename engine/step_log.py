@@ -69,8 +69,6 @@ class StepLog(RuntimeInfoHook):
                 hub.update_scalar(name, value)
         each = (time.perf_counter() - self.started) / (done - self.first)
         hub.update_info("eta", each * (runner.max_iters - done))
-        self.outputs.clear()
-        self.seconds.clear()
 
 
 def _gradient_norm(wrapper: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from eval.recording import ONLY_KNOWN_AFTER
 from eval.records import Record, TaskName, canonical
 from eval.summary import Table
 from eval.tables import problem_lines
@@ -51,6 +52,7 @@ def make_notes(table: Table, records: Sequence[Record]) -> list[str]:
         for row in table.rows
         for line in problem_lines(row)
     ]
+    notes += _computed_differently(used)
     notes += _unique(
         f"{escape_markdown(f'{record.backbone}, seed {record.seed}: {note}'.rstrip('.'))}."
         for record in used
@@ -68,6 +70,26 @@ def make_notes(table: Table, records: Sequence[Record]) -> list[str]:
         notes.append(f"Date: {escape_markdown(span)}.")
     commands = _unique(record.environment.get("command", "") for record in used)
     return notes + [f"Command: {_code(command)}" for command in commands]
+
+
+def _computed_differently(records: Sequence[Record]) -> list[str]:
+    """Where the seeds of one cell were not computed in one way, such as in one precision."""
+    cells: dict[tuple[str, TaskName], list[Record]] = {}
+    for record in records:
+        cells.setdefault((record.backbone, record.task), []).append(record)
+    notes = []
+    for (backbone, task), seeds in cells.items():
+        for name in sorted(ONLY_KNOWN_AFTER):
+            ways: dict[str, list[int]] = {}
+            for record in seeds:
+                ways.setdefault(str(record.protocol.get(name, "none")), []).append(record.seed)
+            if len(ways) > 1:
+                told = "; ".join(
+                    f"{way} (seed {', '.join(map(str, sorted(of)))})" for way, of in ways.items()
+                )
+                line = f"{backbone}, {_TITLES[task].lower()}: {name} differs between seeds: {told}"
+                notes.append(f"{escape_markdown(line)}.")
+    return notes
 
 
 def _interval_note(table: Table) -> str:

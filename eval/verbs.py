@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.fast_paths import switched_off
 from eval.arguments import make_parser, make_transfer_parser
 from eval.early import nothing_begun
 from eval.jobs import TASKS
@@ -50,6 +51,7 @@ def _dispatch(parser: argparse.ArgumentParser, program: Sequence[str], argv: Seq
         raise UsageError(
             f"{command}: holds a name that is not UTF-8 and could not be recorded; rename it"
         ) from None
+    _require_known_paths()
     _load_recipes(arguments)
     return _ANSWERS[arguments.verb](arguments, command)
 
@@ -117,6 +119,14 @@ def _run(arguments: argparse.Namespace, command: str) -> int:
 def _pretrain(arguments: argparse.Namespace, command: str) -> int:
     """Trains backbones only."""
     return _answer(arguments, command, tasks=[], controls=False)
+
+
+def _require_known_paths() -> None:
+    """Before anything is begun: each job would fail on it."""
+    try:
+        switched_off()
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _load_recipes(arguments: argparse.Namespace) -> None:

@@ -47,3 +47,13 @@ def test_an_unknown_name_ends_a_stage_as_a_mistake(
     said = capsys.readouterr().err
     assert "TRICKLE_REFERENCE names halff" in said
     assert "channels_last" in said
+
+
+def test_a_misspelt_name_ends_a_run_before_it_begins(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from eval.cli import main
+
+    monkeypatch.setenv("TRICKLE_REFERENCE", "resise")
+    assert main(["run", "--backbone", "resnet50d_mixup", "--dry-run"]) == 2
+    assert "resise" in capsys.readouterr().err

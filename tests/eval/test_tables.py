@@ -276,3 +276,17 @@ def test_three_files_are_written(three_seeds: list[Record], tmp_path: Path) -> N
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_seeds_that_were_not_computed_in_one_way_are_told(
+    make_record: Callable[..., Record],
+) -> None:
+    def protocol(precision: str) -> dict[str, str]:
+        return {"data": "d", "precision": precision}
+
+    alike = [make_record(seed=seed, protocol=protocol("bfloat16")) for seed in (0, 1)]
+    other = make_record(seed=2, protocol=protocol("float32"))
+    told = "precision differs between seeds: bfloat16 (seed 0, 1); float32 (seed 2)"
+    assert told not in "\n".join(make_notes(table_of(alike, seeds=(0, 1)), alike))
+    mixed = [*alike, other]
+    assert told in "\n".join(make_notes(table_of(mixed, seeds=(0, 1, 2)), mixed))
