@@ -66,8 +66,9 @@ def write_bytes_atomic(path: str | os.PathLike[str], data: bytes | bytearray) ->
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Yields a new file that becomes `path` when the block ends well, replacing what is there.
+def atomic_file(path: Path, *, replace: bool = True) -> Iterator[BinaryIO]:
+    """Yields a new file that becomes `path` when the block ends well, replacing what is there;
+    without `replace`, what is there stays.
 
     The folder must exist. Raises OSError when the disk refuses; `path` is then as it was.
     """
@@ -78,10 +79,22 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        if replace or not _linked(temporary, path):
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     _fsync_folder(path.parent)
+
+
+def _linked(temporary: Path, path: Path) -> bool:
+    """Whether `path` is there now, new or as it was; False where the disk knows no links."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return True
+    except OSError:
+        return path.exists()
+    return True
 
 
 def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:

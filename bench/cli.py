@@ -1,12 +1,14 @@
 """How long the command line takes to answer, beside the start of Python itself.
 
-python bench/cli.py [--rounds N] [--json FILE]
+python bench/cli.py [--rounds N] [--finished DIR] [--json FILE]
 
 Wall time of whole processes, in turns: `--help`, `--list` and `--list --json` of
-eval/run_transfer.py, `list` and `show` of `trickle`, and a `run` with nothing to do: of stages that
-an earlier run with stand-ins for them (tests/eval) has finished. python_start is `python -c pass`,
-import_torch `python -c "import torch"`: what nobody can answer faster than, and what an answer
-would take at least that imported torch. The ratio of each is to `--list --json`.
+eval/run_transfer.py, `list` and `show` of `trickle`, and runs with nothing to do. nothing_to_do is
+`make run` again, its look at all the data included: it needs the OUT of one that is done
+(`make run`, or --finished; by default runs/mini) and is left out without. nothing_to_do_fake is the
+same of stand-ins for stages and data (tests/eval). python_start is `python -c pass`, import_torch
+`python -c "import torch"`: what nobody can answer faster than, and what an answer would take at
+least that imported torch. The ratio of each is to `--list --json`.
 """
 
 from __future__ import annotations
@@ -36,14 +38,30 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "list_json": (SCRIPT, "--list", "--json"),
     "trickle_list": ("-c", TRICKLE, "list"),
     "show": ("-c", TRICKLE, "show", "resnet50d_mixup"),
-    "nothing_to_do": (FAKE_RUN, "--backbone", "resnet50d_mixup", "--out", "out"),
+    "nothing_to_do_fake": (FAKE_RUN, "--backbone", "resnet50d_mixup", "--out", "out"),
 }
+FINISHED = ROOT / "runs" / "mini"
 PEERS = ("python_start", "import_torch")
 
 
 def main(argv: list[str] | None = None) -> None:
     """Measures, prints, and writes the JSON that is asked for."""
-    arguments = bench_parser(__doc__).parse_args(argv)
+    parser = bench_parser(__doc__)
+    parser.add_argument(
+        "--finished",
+        type=Path,
+        metavar="DIR",
+        help="OUT of a `make run` that is done (default: runs/mini)",
+    )
+    arguments = parser.parse_args(argv)
+    finished = (arguments.finished or FINISHED).absolute()
+    commands = dict(COMMANDS)
+    if is_finished(finished):
+        commands["nothing_to_do"] = again(finished)
+    elif arguments.finished is not None:
+        parser.error(f"--finished {arguments.finished}: jobs are to do there: `make run` first")
+    else:
+        print(f"nothing_to_do is left out: jobs are to do in {finished}: `make run` first")
     with tempfile.TemporaryDirectory(prefix="bench-cli-") as folder:
         environment = {
             **os.environ,
@@ -63,12 +81,12 @@ def main(argv: list[str] | None = None) -> None:
                 raise ValueError(f"{' '.join(command)}: {done.stderr}")
 
         seconds = alternate(
-            {name: partial(call, *command) for name, command in COMMANDS.items()},
+            {name: partial(call, *command) for name, command in commands.items()},
             rounds=arguments.rounds,
             warmup=1,
         )
     for name, times in seconds.items():
-        print(f"{name:<14} {statistics.median(times):.3f} s")
+        print(f"{name:<18} {statistics.median(times):.3f} s")
     spreads = {peer: spread(seconds, "list_json", peer) for peer in PEERS}
     report(
         "cli",
@@ -80,6 +98,21 @@ def main(argv: list[str] | None = None) -> None:
         },
         file=arguments.json,
     )
+
+
+def again(out: Path) -> tuple[str, ...]:
+    """What `make run` runs, into `out`."""
+    return (SCRIPT, "--backbone", "resnet50d_mixup", "--out", str(out))
+
+
+def is_finished(out: Path) -> bool:
+    """Whether a run into `out` has nothing to do; nothing is trained or rendered to find out."""
+    if not out.is_dir():
+        return False
+    command = [sys.executable, *again(out), "--dry-run"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    jobs = [line.split()[0] for line in said.splitlines() if line.startswith("  ")]
+    return bool(jobs) and set(jobs) == {"done"}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if not __package__:  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from bench.measure import alternate, bench_parser, rate_ratio, report, synchronize
+from bench.measure import alternate, bench_parser, positive, rate_ratio, report, synchronize
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,8 +29,8 @@ def main(argv: list[str] | None = None) -> None:
     """Measures, prints, and writes the JSON that is asked for."""
     parser = bench_parser(__doc__)
     parser.add_argument("--width", type=float, default=0.25, help="factor on the channels")
-    parser.add_argument("--size", type=int, default=64, help="side of the images in pixels")
-    parser.add_argument("--batch", type=int, default=64, help="images per call")
+    parser.add_argument("--size", type=positive, default=64, help="side of the images in pixels")
+    parser.add_argument("--batch", type=positive, default=64, help="images per call")
     parser.add_argument("--full", action="store_true", help="width 1, 224 pixels, batch 8")
     arguments = parser.parse_args(argv)
     if arguments.full:

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.measure import alternate, bench_parser, report, spread
+from bench.measure import alternate, bench_parser, positive, report, spread
 from engine.fast_paths import VARIABLE
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 ARCHITECTURE, WIDTH, SEED = "resnet50d", 0.25, 0
 FEW = 48
-"""Images of a world that is drawn because none is in the cache."""
+"""Images of a test, and of a world that is drawn because none is in the cache."""
+TESTS = 5
+"""Timed ones, after one that is not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +71,34 @@ class Training:
         return [float(value) for value in self.losses.found]
 
     def test(self) -> dict[str, Any]:
-        """The metrics of the test images."""
+        """The metrics of the test images, or of the first of them: see `test_few`."""
         with reference(self.plain):
             found: dict[str, Any] = self.runner.val_loop.run()
         return found
+
+    def test_few(self, images: int) -> FirstImages:
+        """From now on `test` is of so many images, or of all that there are."""
+        loop = self.runner.val_loop
+        loop.dataloader = few = FirstImages(loop.dataloader, images)
+        return few
+
+
+class FirstImages:
+    """A loader's batches until there are `count` images; seen: how many that were, at last."""
+
+    def __init__(self, loader: Any, count: int) -> None:
+        self.loader, self.dataset, self.count, self.seen = loader, loader.dataset, count, 0
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        self.seen = 0
+        for batch in self.loader:
+            self.seen += len(batch["inputs"])
+            yield batch
+            if self.seen >= self.count:
+                return
 
 
 @contextmanager
@@ -235,9 +261,11 @@ def compare(
     ValueError where a loss differs by more than `tolerance`, relative to the peer's.
     """
     parser = bench_parser(description)
-    parser.add_argument("--steps", type=int, default=4, help="in a round (default: 4)")
-    parser.add_argument("--compared", type=int, default=10, help="steps whose losses are compared")
-    parser.add_argument("--threads", type=int, default=1, help="of torch (default: 1, as in jobs)")
+    parser.add_argument("--steps", type=positive, default=4, help="in a round (default: 4)")
+    parser.add_argument(
+        "--compared", type=positive, default=10, help="steps whose losses are compared"
+    )
+    parser.add_argument("--threads", type=positive, default=1, help="of torch (default: 1)")
     arguments = parser.parse_args(argv)
     import torch
 
@@ -270,8 +298,11 @@ def compare(
             rounds=arguments.rounds,
             warmup=1,
         )
-        tests = alternate({arm: t.test for arm, t in arms.items()}, rounds=2, warmup=0)
-        tested = len(ours.runner.val_loop.dataloader.dataset)
+        few = {arm: training.test_few(FEW) for arm, training in arms.items()}
+        tests = alternate({arm: t.test for arm, t in arms.items()}, rounds=TESTS, warmup=1)
+        tested = {arm: images.seen for arm, images in few.items()}
+        if len(set(tested.values())) > 1:
+            raise ValueError(f"each tests another number of images: {tested}")
     found = spread(seconds, "trickle", peer_name)
     per_step = arguments.steps * arguments.rounds
     raw = {
@@ -288,7 +319,7 @@ def compare(
         "max_relative_loss_difference": max(differences),
         "loss_tolerance": tolerance,
         "test": {
-            "images": tested,
+            "images": tested["trickle"],
             "seconds": tests,
             "spread": {peer_name: spread(tests, "trickle", peer_name)},
         },

@@ -4,7 +4,8 @@ python bench/growth.py [--largest 1281000] [--folder DIR] [--json FILE]
 
 images: hard links to small JPEGs in class folders, in a temporary folder (below --folder): listing
 them for the first time, mapping the index later, looking at all sizes and times, reaching a sample,
-and the memory of a process that only maps and reaches. classes: VOC's average precision of the same
+and the memory of a process that only maps and reaches 10,000 of them, and of one that imports torch
+and the pretraining's data set as well. classes: VOC's average precision of the same
 detections, and a step of the linear head with its top-5. pixels: a training step of resnet50d at a
 quarter of the width, and decoding and augmenting a photograph of 500x375. rows and seeds: what
 `trickle run` does where all is recorded already: reading records, planning, writing the tables.
@@ -32,7 +33,7 @@ from typing import Any
 if not __package__:  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from bench.measure import bench_parser, report
+from bench.measure import bench_parser, positive, report
 
 LARGEST = 1_281_000
 LINKS = 60_000
@@ -46,7 +47,9 @@ Curve = dict[str, Any]
 def main(argv: list[str] | None = None) -> None:
     """Measures, prints, and writes the JSON that is asked for."""
     parser = bench_parser(__doc__)
-    parser.add_argument("--largest", type=int, default=LARGEST, help="number of images at most")
+    parser.add_argument(
+        "--largest", type=positive, default=LARGEST, help="number of images at most"
+    )
     parser.add_argument("--folder", type=Path, help="where the images lie meanwhile")
     arguments = parser.parse_args(argv)
 
@@ -126,14 +129,15 @@ def of_images(folder: Path, largest: int) -> tuple[list[Curve], dict[str, Any]]:
                 seconds_of(partial(sizes_and_times, split, index), tries=2)
             )
             process = _in_a_process(split.parent)
-            for name in ("sample", "rss", "private"):
-                found.setdefault(name, []).append(process[name])
+            for name, value in process.items():
+                found.setdefault(name, []).append(value)
     curves = [
         curve("images", "listing, once", "s", sizes, found["listing"]),
         curve("images", "mapping the index", "s", sizes, found["mapping"]),
         curve("images", "sizes and times of all", "s", sizes, found["check"]),
         curve("images", "path and label of one", "µs", sizes, found["sample"]),
         curve("images", "memory of a process", "MB", sizes, found["rss"]),
+        curve("images", "memory of one with torch", "MB", sizes, found["torch_rss"]),
     ]
     return curves, {
         "files": sizes[-1],
@@ -141,8 +145,12 @@ def of_images(folder: Path, largest: int) -> tuple[list[Curve], dict[str, Any]]:
         "build_seconds": found["listing"][-1],
         "open_seconds": found["mapping"][-1],
         "check_seconds": found["check"][-1],
+        "start_seconds": found["mapping"][-1] + found["check"][-1],
         "rss_megabytes": found["rss"][-1],
         "private_megabytes": found["private"][-1],
+        "torch_rss_megabytes": found["torch_rss"][-1],
+        "torch_private_megabytes": found["torch_private"][-1],
+        "torch_alone_rss_megabytes": found["torch_alone_rss"][-1],
     }
 
 
@@ -185,18 +193,35 @@ for at in order:
 taken = time.perf_counter() - started
 lines = [line.split() for line in open("/proc/self/smaps_rollup") if ":" in line]
 memory = {words[0]: int(words[1]) for words in lines if words[-1] == "kB"}
-print(json.dumps({"sample": taken / len(order) * 1e6, "rss": memory["Rss:"] / 1000,
-                  "private": memory["Anonymous:"] / 1000}))
+print(json.dumps({"sample": taken / len(order) * 1e6, "rss": memory["Rss:"] * 1024 / 1e6,
+                  "private": memory["Anonymous:"] * 1024 / 1e6}))
 """
+_WITH_TORCH = "import classification.data, torch\n"
+_READ = 'samples = read_index(Path(sys.argv[1]), "train").samples'
 
 
 def _in_a_process(root: Path) -> dict[str, float]:
-    """µs a sample, and MB of memory: all, and what is the process's own and no file's."""
-    command = [sys.executable, "-c", _PROCESS, str(root)]
-    done = subprocess.run(
-        command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True
-    )
-    found: dict[str, float] = json.loads(done.stdout)
+    """µs a sample, and MB of memory: all, and what is the process's own and no file's.
+
+    torch_: with torch and the module of the pretraining's data set imported; torch_alone_: with
+    those and without the images.
+    """
+    without_images = _PROCESS.replace(_READ, "samples = [None]")
+    scripts = {
+        "": _PROCESS,
+        "torch_": _WITH_TORCH + _PROCESS,
+        "torch_alone_": _WITH_TORCH + without_images,
+    }
+    found: dict[str, float] = {}
+    for prefix, script in scripts.items():
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(root)],
+            cwd=Path(__file__).parents[1],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found |= {f"{prefix}{name}": value for name, value in json.loads(done.stdout).items()}
     return found
 
 

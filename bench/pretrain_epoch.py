@@ -1,6 +1,6 @@
 """An epoch of pretraining over JPEG files, loading included: Trickle's against its peers'.
 
-python bench/pretrain_epoch.py [--json FILE] [--rounds 5] [--workers 0] [--files 256]
+python bench/pretrain_epoch.py [--json FILE] [--rounds 5] [--workers 0] [--files 192]
 
 timm: timm.data's data set, transforms and loader on Pillow, and the step of its train.py.
 torchvision: ImageFolder, transforms and train_one_epoch of its reference recipe, on Pillow too.
@@ -8,10 +8,12 @@ Trickle's is the loop of `classification.training.build_training`, as a stage ru
 random (area 0.08 to 1, aspect ratio 3/4 to 4/3, bilinear) to 64 pixels, flip, normalize, train
 the same network (ResNet-50-D of a quarter of the channels, timm's for the peers, since torchvision
 has none) from the same weights with Nesterov SGD and cross entropy in batches of 64, in float32.
-In raw also bfloat16 on both sides, where the machine has it. One thread each, or --threads; the
-loader has no workers, or --workers. Files: 500 x 375 windows of scikit-learn's photographs, and
-(`small_` in raw) the same at 80 x 80, the size of the embedded benchmark's. An arm's call is an
-epoch. The mean losses of the first epochs have to agree.
+timm_best: timm's with its best flags, --channels-last and --opt-kwargs fused=True, in the same
+precision. In raw also bfloat16 on both sides (timm_half, with those flags), where the machine has
+it. One thread each, or --threads; the loader has no workers, or --workers. Files: 500 x 375 windows
+of scikit-learn's photographs, and the same at 80 x 80, the size of the embedded
+benchmark's; a peer's ratio is the lesser of the two. An arm's call is an epoch. The mean losses of
+the first epochs have to agree.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 if not __package__:  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from bench.measure import alternate, bench_parser, report, spread
+from bench.measure import alternate, bench_parser, positive, report, spread
 from bench.train_step import DECAY, MOMENTUM, timm_network
 from bench.trick_overhead import paused_loop
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 SIZE, WIDTH, BATCH, CLASSES = 64, 0.25, 64, 10
 RATE = 0.002
 AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
+PEERS = ("timm", "timm_best", "torchvision")
 TOLERANCE = 0.05
 """Relative, of the mean losses of an epoch: each side draws its own crops."""
 
@@ -130,18 +133,21 @@ class TrickleEpoch:
 class PeerEpoch:
     """What timm's and torchvision's loops have in common: network, optimizer and step."""
 
-    def __init__(self, weights: dict[str, Tensor], *, half: bool = False) -> None:
+    def __init__(
+        self, weights: dict[str, Tensor], *, best: bool = False, half: bool = False
+    ) -> None:
         import torch
         from timm.optim import create_optimizer_v2
         from torch import nn
 
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = timm_network(weights, WIDTH).to(self.device).train()
-        if half:
+        if best:
             self.network.to(memory_format=torch.channels_last)
-        self.half = half
+        self.best, self.half = best, half
+        fused = {"fused": True} if best else {}
         self.optimizer = create_optimizer_v2(
-            self.network, opt="sgd", lr=RATE, momentum=MOMENTUM, weight_decay=DECAY
+            self.network, opt="sgd", lr=RATE, momentum=MOMENTUM, weight_decay=DECAY, **fused
         )
         self.criterion = nn.CrossEntropyLoss()
 
@@ -149,7 +155,7 @@ class PeerEpoch:
         """The logits and the loss."""
         import torch
 
-        if self.half:
+        if self.best:
             images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             output: Tensor = self.network(images)
@@ -172,11 +178,17 @@ class TimmEpoch(PeerEpoch):
     """train_one_epoch of timm's train.py, without its logging."""
 
     def __init__(
-        self, weights: dict[str, Tensor], folder: Path, *, workers: int, half: bool = False
+        self,
+        weights: dict[str, Tensor],
+        folder: Path,
+        *,
+        workers: int,
+        best: bool = False,
+        half: bool = False,
     ) -> None:
         from timm.data import create_dataset, create_loader
 
-        super().__init__(weights, half=half)
+        super().__init__(weights, best=best, half=half)
         mean, std = _mean_and_std()
         self.loader = create_loader(
             create_dataset("", root=str(folder), split="train", is_training=True),
@@ -203,15 +215,13 @@ class TimmEpoch(PeerEpoch):
 class TorchvisionEpoch(PeerEpoch):
     """train_one_epoch of torchvision's references/classification/train.py and its presets."""
 
-    def __init__(
-        self, weights: dict[str, Tensor], folder: Path, *, workers: int, half: bool = False
-    ) -> None:
+    def __init__(self, weights: dict[str, Tensor], folder: Path, *, workers: int) -> None:
         import torch
         from torch.utils.data import DataLoader, RandomSampler
         from torchvision import transforms
         from torchvision.datasets import ImageFolder
 
-        super().__init__(weights, half=half)
+        super().__init__(weights)
         mean, std = _mean_and_std()
         transform = transforms.Compose(
             [
@@ -262,19 +272,20 @@ def measure(
     arms: dict[str, Callable[[], float]] = {
         "trickle": trickle,
         "timm": TimmEpoch(trickle.weights, root, workers=workers),
+        "timm_best": TimmEpoch(trickle.weights, root, workers=workers, best=True),
         "torchvision": TorchvisionEpoch(trickle.weights, root, workers=workers),
     }
     if supported_half() == "bfloat16":
         arms["trickle_half"] = TrickleEpoch(
             base | HalfPrecision(format="bfloat16"), samples, folder / "half", workers=workers
         )
-        arms["timm_half"] = TimmEpoch(trickle.weights, root, workers=workers, half=True)
+        arms["timm_half"] = TimmEpoch(trickle.weights, root, workers=workers, best=True, half=True)
     first = {name: arm() for name, arm in arms.items()}
     for name, loss in first.items():
         if abs(loss / first["timm"] - 1) > TOLERANCE:
             raise SystemExit(f"the losses of the first epoch differ: {name} of {first}")
     seconds = alternate(arms, rounds=rounds, warmup=0)
-    pairs = {"timm": "trickle", "torchvision": "trickle", "timm_half": "trickle_half"}
+    pairs = {**dict.fromkeys(PEERS, "trickle"), "timm_half": "trickle_half"}
     return {
         "first_losses": first,
         "images_per_second": {
@@ -290,8 +301,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = bench_parser(__doc__)
     parser.set_defaults(rounds=5)
     parser.add_argument("--workers", type=int, default=0, help="of each loader (default: 0)")
-    parser.add_argument("--threads", type=int, default=1, help="of arithmetic (default: 1)")
-    parser.add_argument("--files", type=int, default=256, help="of an epoch (default: 256)")
+    parser.add_argument("--threads", type=positive, default=1, help="of arithmetic (default: 1)")
+    parser.add_argument("--files", type=positive, default=192, help="of an epoch (default: 192)")
     arguments = parser.parse_args(argv)
 
     import cv2
@@ -300,20 +311,20 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
     raw: dict[str, Any] = {"workers": arguments.workers, "files": arguments.files}
-    sizes = {"": (500, 375), "small_": (80, 80)}
+    sizes = {"500x375": (500, 375), "80x80": (80, 80)}
     with tempfile.TemporaryDirectory(prefix="pretrain-epoch-") as temporary:
-        for prefix, (width, height) in sizes.items():
-            folder = Path(temporary) / f"{prefix}run"
+        for size, (width, height) in sizes.items():
+            folder = Path(temporary) / size
             samples = write_files(folder / "files", arguments.files, width=width, height=height)
             found = measure(samples, folder, rounds=arguments.rounds, workers=arguments.workers)
-            raw |= {f"{prefix}{name}": value for name, value in found.items()}
-            for peer in ("timm", "torchvision", "timm_half"):
+            raw[size] = found
+            for peer in (*PEERS, "timm_half"):
                 if (ratio := found.get(peer)) is not None:
                     print(
-                        f"{width}x{height} {peer}: {ratio['ratio']:.2f} "
+                        f"{size} {peer}: {ratio['ratio']:.2f} "
                         f"({ratio['q1']:.2f} to {ratio['q3']:.2f})"
                     )
-    ratios = {peer: raw[peer]["ratio"] for peer in ("timm", "torchvision")}
+    ratios = {peer: min(raw[size][peer]["ratio"] for size in sizes) for peer in PEERS}
     report("pretrain_epoch", ratios=ratios, raw=raw, file=arguments.json)
 
 

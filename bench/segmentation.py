@@ -8,7 +8,7 @@ LoadAnnotations, RandomResize, RandomCrop, RandomFlip, PhotoMetricDistortion, Pa
 mmengine's Runner, IterBasedTrainLoop, default hooks and SGD. Both see the same images in the same
 order. Before times are taken the losses of the first steps are compared, with the same crops, flips
 and colors; a difference above TOLERANCE, relative, is an error. Testing (inference and
-scoring by IoUMetric) is timed apart.
+scoring by IoUMetric) of 48 images is timed apart.
 """
 
 from __future__ import annotations

@@ -34,16 +34,25 @@ class ArrayFile:
 
 
 def write_arrays(
-    kind: str, key: str, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    kind: str,
+    key: str,
+    facts: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    *,
+    replace: bool = True,
 ) -> bool:
-    """Whole or not at all; False where the cache cannot be written."""
+    """Whole or not at all; False where the cache cannot be written.
+
+    replace: whether a file that is there already is. Another machine that has mapped it over a
+    network may lose the pages of one that is replaced.
+    """
     path = cache_entry(kind, key, suffix=".arrays")
     summary = hashlib.sha256()
     for part in _parts(facts, arrays):
         summary.update(part)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(path) as file:
+        with atomic_file(path, replace=replace) as file:
             file.write(f"{summary.hexdigest()}\n".encode())
             for part in _parts(facts, arrays):
                 file.write(part)

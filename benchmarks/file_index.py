@@ -1,6 +1,8 @@
 """The images of a split in class folders: listed once, then memory-mapped from the user's cache.
 
 1.28 million names take some 40 MB that all processes share, and are there in a tenth of a second.
+A file is the index of a place as its folders were at one time, and is never replaced: a job that
+runs keeps the names that it began with, and machines that share a cache do not meet in one file.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import json
 import os
 import time
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,20 +21,24 @@ from typing import Any, overload
 import numpy as np
 
 from benchmarks.array_file import ArrayFile, open_arrays, read_arrays, write_arrays
-from benchmarks.cache import DamagedEntry
+from benchmarks.cache import DamagedEntry, cache_entry, cache_folder
 from benchmarks.dataset_files import require_folder, require_plain_names
 from benchmarks.errors import DataError
 from benchmarks.image_files import IMAGE_SUFFIXES
 from benchmarks.name_table import NameTable
 
 LAYOUT = "train/<class>/*.JPEG and val/<class>/*.JPEG (also .jpg, .jpeg, .png)"
-FORMAT = 1
+FORMAT = 2
 """Counts up when the listing or the file changes, so that an index of the old one is made anew."""
 
 YOUNG_NS = 2_000_000_000
 """A folder that changed less than this before it was listed may change again without another time:
 clocks of file systems tick every few milliseconds, of some every two seconds. It is not kept."""
 
+UNUSED_DAYS = 30
+"""An index that nobody has opened for so long is deleted when another one is written."""
+
+_KIND = "indexes"
 _LINE = "\n"
 
 
@@ -88,27 +95,20 @@ def file_index(folder: Path) -> FileIndex:
     Raises DataError: no such folder, fewer than two classes, a class without images, or a name that
     cannot be used.
     """
-    key = json.dumps(["index", os.path.realpath(folder)])
     classes = _classes(folder)
     stamps = _stamps(folder, classes)
-    try:
-        kept = read_arrays("indexes", key)
-    except DamagedEntry:
-        kept = None
-    if kept is not None and kept.facts == _facts(classes, stamps):
-        return _of_file(kept)
+    facts = {"format": FORMAT, "classes": list(classes), "stamps": stamps}
+    key = json.dumps(["index", os.path.realpath(folder), facts])
+    if (kept := _kept(key, facts)) is not None:
+        return kept
     started = time.time_ns()
     listed = _listed(folder, classes)
     if _stamps(folder, classes) == stamps and _last(stamps) < started - YOUNG_NS:
         arrays = {"text": listed.names.text, "ends": listed.names.ends, "starts": listed.starts}
-        if write_arrays("indexes", key, _facts(classes, stamps), arrays):
+        if write_arrays(_KIND, key, facts, arrays, replace=False):
+            _forget_unused()
             # Mapped like everywhere else, and the memory of the listing is free again.
-            try:
-                kept = read_arrays("indexes", key)
-            except DamagedEntry:
-                kept = None
-            if kept is not None and kept.facts == _facts(classes, stamps):
-                return _of_file(kept)
+            return _kept(key, facts) or listed
     return listed
 
 
@@ -203,8 +203,27 @@ def _last(stamps: list[list[int]]) -> int:
     return max(max(stamp) for stamp in stamps)
 
 
-def _facts(classes: tuple[str, ...], stamps: list[list[int]]) -> dict[str, Any]:
-    return {"format": FORMAT, "classes": list(classes), "stamps": stamps}
+def _kept(key: str, facts: dict[str, Any]) -> FileIndex | None:
+    """None where there is none; a file that is damaged, or of other facts, is removed."""
+    try:
+        found = read_arrays(_KIND, key)
+        if found is None:
+            return None
+        if found.facts == facts:
+            return _of_file(found)
+    except DamagedEntry:
+        pass
+    with suppress(OSError):
+        cache_entry(_KIND, key, suffix=".arrays").unlink()
+    return None
+
+
+def _forget_unused() -> None:
+    before = time.time() - UNUSED_DAYS * 86_400
+    for path in (cache_folder() / _KIND).glob("*.arrays"):
+        with suppress(OSError):
+            if path.stat().st_mtime < before:
+                path.unlink()
 
 
 def _listed(folder: Path, classes: tuple[str, ...]) -> FileIndex:
@@ -224,17 +243,20 @@ def _listed(folder: Path, classes: tuple[str, ...]) -> FileIndex:
 
 
 def _of_file(file: ArrayFile) -> FileIndex:
+    with suppress(OSError):  # a cache that cannot be written
+        os.utime(file.path)  # in use: see UNUSED_DAYS
     names = NameTable(file.arrays["text"], file.arrays["ends"])
     return FileIndex(tuple(file.facts["classes"]), names, file.arrays["starts"], file)
 
 
 @lru_cache(maxsize=4)
 def _reopened(path: Path, sha256: str) -> FileIndex:
-    """The index that another process has mapped; DataError where it is not there any more."""
+    """The index that another process has mapped. DataError where it is not there any more, or
+    another one is."""
     try:
         file = open_arrays(path)
     except (OSError, DamagedEntry) as error:
         raise DataError(f"the index {path} is gone or damaged: {error}; start again") from error
     if file.sha256 != sha256:
-        raise DataError(f"the images that {path} lists have changed during the run; start again")
+        raise DataError(f"the index {path} is not the one that the run began with; start again")
     return _of_file(file)

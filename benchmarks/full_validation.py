@@ -18,6 +18,7 @@ from benchmarks.manifest import (
     changed_files,
     file_facts,
     hash_files,
+    older_manifest,
     read_manifest,
     today,
     write_manifest,
@@ -154,7 +155,9 @@ def nothing_to_compare_with(report: StageReport) -> str | None:
     """What to say of data that should be compared and is read for the first time."""
     if report.compared is not None or report.damaged is not None:
         return None
-    return "nothing to compare with: it was never read in full; read now, and compared from now on"
+    older = older_manifest(report.stage, report.root)
+    why = "it was never read in full" if older is None else f"{older} is an earlier version's"
+    return f"nothing to compare with: {why}; read now, and compared from now on"
 
 
 def not_kept(report: StageReport) -> str | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from backbones.atomic import sha256_file
 from benchmarks.array_file import read_arrays, write_arrays
-from benchmarks.cache import DamagedEntry
+from benchmarks.cache import DamagedEntry, cache_entry
 from benchmarks.dataset_files import DatasetFiles
 from benchmarks.errors import DataError
 from benchmarks.fact_table import FactTable, FileFacts, grouped_names
@@ -66,6 +66,12 @@ def read_manifest(stage: str, root: Path) -> Manifest | None:
     files = FactTable(names, kept["sizes"], kept["times"], kept["hashes"])
     left_out = tuple(found.facts["left_out"])
     return Manifest(files=files, left_out=left_out, read_on=found.facts["read_on"])
+
+
+def older_manifest(stage: str, root: Path) -> Path | None:
+    """The file of one that an earlier version kept and this one cannot read, where there is one."""
+    path = cache_entry("manifests", _key(stage, root), suffix=".json")
+    return path if path.exists() else None
 
 
 def write_manifest(stage: str, root: Path, manifest: Manifest) -> bool:

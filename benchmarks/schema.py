@@ -39,6 +39,11 @@ ClassNames = Annotated[tuple[str, ...], Field(min_length=1)]
 Splits = Annotated[tuple[str, ...], Field(min_length=1)]
 Milestone = Annotated[float, Field(gt=0, lt=1)]
 
+SHRINK_FORMAT = 1
+"""Counts up when shrunk copies (benchmarks/shrunk_images.py) change: then old ones are not taken,
+and a pretraining on new ones is another one."""
+SHRINK_QUALITY = 95
+
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -108,8 +113,11 @@ class PretrainingBudget(_DataTable):
         return self
 
     def shrinking_facts(self) -> dict[str, int]:
-        """What the training images are shrunk to, else nothing: for a protocol and a card."""
-        return {"shrink_to": self.shrink_to} if self.shrink_to else {}
+        """What the training images are shrunk to, and how; else nothing."""
+        if not self.shrink_to:
+            return {}
+        made = {"shrink_format": SHRINK_FORMAT, "shrink_quality": SHRINK_QUALITY}
+        return {"shrink_to": self.shrink_to, **made}
 
 
 class DetectionBudget(_DataTable):

@@ -13,7 +13,9 @@ import json
 import os
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from backbones.atomic import write_json_atomic
 from benchmarks.cache import CACHE_VARIABLE, cache_entry
 from benchmarks.errors import DataError
 from benchmarks.file_index import ImageSamples, sizes_and_times
@@ -21,14 +23,13 @@ from benchmarks.image_files import check_image
 from benchmarks.imagenet_layout import ImageNetIndex, read_index
 from benchmarks.mini_world.progress import Progress
 from benchmarks.pixels import EncodedImage
-from benchmarks.schema import PretrainingBudget
+from benchmarks.schema import SHRINK_FORMAT, SHRINK_QUALITY, PretrainingBudget
 from benchmarks.worker_pool import as_done, usable_processes
 from engine.locks import exclusive
+from engine.processes import tell
 
-FORMAT = 1
-"""Counts up when the copies change, so that those of the old one are not taken."""
-
-QUALITY, HALF_COLORS = 95, 2  # as Pillow calls 4:2:0
+SEAL = "copies.json"
+HALF_COLORS = 2  # as Pillow calls 4:2:0
 IMAGES_PER_TASK = 20
 """Few, since a signal ends the work only after the tasks in hand."""
 IMAGES_WORTH_A_PROCESS = 300
@@ -49,18 +50,35 @@ def training_images(budget: PretrainingBudget, digest: str) -> ImageNetIndex:
     if not budget.shrink_to:
         return index
     files = sizes_and_times(budget.root / "train", index.samples.files)
-    key = [FORMAT, os.path.realpath(budget.root), budget.shrink_to, digest, files]
+    of = {"root": os.path.realpath(budget.root), "shrink_to": budget.shrink_to}
+    key = [SHRINK_FORMAT, *of.values(), digest, files]
     folder = cache_entry("shrunk", json.dumps(key), suffix="")
     if not folder.is_dir():
-        _shrink_once(index.samples, folder, budget.shrink_to)
+        _shrink_once(index.samples, folder, of)
     copies = read_index(folder, "train")
     if copies.classes != index.classes or len(copies.samples) != len(index.samples):
-        raise DataError(
-            f"the shrunk images in {folder} have been changed ({len(index.samples)} were written, "
-            f"{len(copies.samples)} are there); delete that folder, and the next run makes them "
-            "again"
+        raise _changed(
+            folder, f"{len(index.samples)} were written, {len(copies.samples)} are there"
         )
+    if _sealed(folder).get("files") != sizes_and_times(folder / "train", index.samples.files):
+        raise _changed(folder, "names, sizes and times are not those that were written")
     return copies
+
+
+def _changed(folder: Path, how: str) -> DataError:
+    return DataError(
+        f"the shrunk images in {folder} have been changed ({how}); delete that folder, and the "
+        "next run makes them again"
+    )
+
+
+def _sealed(folder: Path) -> dict[str, Any]:
+    """What the copies are of, and the digest of their names, sizes and times; empty if unknown."""
+    try:
+        found = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def shrunk(image: EncodedImage, short_side: int) -> bytes | None:
@@ -77,27 +95,38 @@ def shrunk(image: EncodedImage, short_side: int) -> bytes | None:
         return None
     small = Image.fromarray(image.whole()).resize(size, Image.Resampling.BILINEAR)
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=QUALITY, subsampling=HALF_COLORS)
+    small.save(buffer, "JPEG", quality=SHRINK_QUALITY, subsampling=HALF_COLORS)
     return buffer.getvalue()
 
 
-def _shrink_once(samples: ImageSamples, folder: Path, short_side: int) -> None:
+def _shrink_once(samples: ImageSamples, folder: Path, of: dict[str, Any]) -> None:
     try:
         with exclusive(folder.with_name(f"{folder.name}.lock")):
             if not folder.is_dir():  # another process may have made it while this one waited
-                _shrink_all(samples, folder, short_side)
+                _shrink_all(samples, folder, of)
+                _name_older(folder, of)
     except OSError as error:
         raise DataError(
-            f"the training images shrunk to {short_side} pixels cannot be written to "
+            f"the training images shrunk to {of['shrink_to']} pixels cannot be written to "
             f"{folder.parent}: {error.strerror or error}; what is there is kept: make room and "
             f"start again, let the environment variable {CACHE_VARIABLE} name another folder, or "
             "take shrink_to out of the benchmark"
         ) from error
 
 
-def _shrink_all(samples: ImageSamples, folder: Path, short_side: int) -> None:
+def _name_older(folder: Path, of: dict[str, Any]) -> None:
+    """Says which copies are of the same images before they changed; a job may still read them."""
+    for other in sorted(folder.parent.iterdir()):
+        if other != folder and of.items() <= _sealed(other).items():
+            tell(
+                f"{other} holds copies of what {of['root']} was before; nothing new reads them: "
+                "delete it once no older run does"
+            )
+
+
+def _shrink_all(samples: ImageSamples, folder: Path, of: dict[str, Any]) -> None:
     """`folder` is there entirely or not at all; what a killed call has written is gone on with."""
-    unfinished = folder.with_name(f"{folder.name}.partial")
+    unfinished, short_side = folder.with_name(f"{folder.name}.partial"), of["shrink_to"]
     for name in samples.files.classes:
         (unfinished / "train" / name).mkdir(parents=True, exist_ok=True)
     processes = min(usable_processes(), 1 + len(samples) // IMAGES_WORTH_A_PROCESS)
@@ -112,6 +141,8 @@ def _shrink_all(samples: ImageSamples, folder: Path, short_side: int) -> None:
         progress.close()
     # One sync for all: an fsync for each file takes longer than writing it.
     os.sync()
+    files = sizes_and_times(unfinished / "train", samples.files)
+    write_json_atomic(unfinished / SEAL, {**of, "files": files})
     unfinished.rename(folder)
 
 

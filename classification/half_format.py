@@ -4,25 +4,53 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
 
 import torch
 
 from benchmarks.cache import cache_entry, read_cached, write_cached
+from engine.checkpoints import choices
 from engine.fast_paths import is_fast
 from engine.half_probe import HalfProbe, probe_half
 from engine.locks import exclusive
 from engine.machine_limits import cpu_name, half_instructions
 from engine.precision import Precision, supported_half
+from engine.processes import of_the_first
 
 _KIND = "half_precision"
 
 
 @dataclass(frozen=True, kw_only=True)
 class HalfFormat:
-    """why: for a log."""
+    """why: for a log. remark: for a reader of the result, None where there is nothing to say."""
 
     precision: Precision
     why: str
+    remark: str | None = None
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """To be kept in a training's checkpoints, for `half_format_of`."""
+        return {_KIND: self.precision}
+
+
+def half_format_of(work_dir: Path) -> HalfFormat:
+    """What `half` means for the training whose checkpoints lie in `work_dir`: what it meant when it
+    began, else `half_format`; the same in all its processes."""
+    return of_the_first(lambda: _begun_with(work_dir))
+
+
+def _begun_with(work_dir: Path) -> HalfFormat:
+    now, begun = half_format(), choices(work_dir).get(_KIND)
+    if begun is None or begun == now.precision:
+        return now
+    return HalfFormat(
+        precision=cast("Precision", begun),
+        why="with which this training began",
+        remark=f"half precision stays {begun}, with which this training began; now it would be "
+        f"{now.precision} ({now.why})",
+    )
 
 
 def half_format() -> HalfFormat:

@@ -159,6 +159,7 @@ def _export(
     from backbones.cost import count_gmacs, count_parameters
     from classification.training import example_images, exported, preprocessing_of
 
+    shrunk_to = prepared.benchmark.pretraining.shrink_to
     backbone, head = exported(classifier)
     save_artifact(
         artifact,
@@ -171,7 +172,7 @@ def _export(
             "dataset": {
                 "name": prepared.benchmark.name,
                 "digest": prepared.digests["pretraining"],
-                **prepared.benchmark.pretraining.shrinking_facts(),
+                **({"shrink_to": shrunk_to} if shrunk_to else {}),
             },
             "seed": seed,
             "cost": {

@@ -33,8 +33,9 @@ class Teacher(nn.Module):
 
     network: gives logits (B, K) for images normalized by `preprocessing`; it is copied. student:
     the preprocessing of the images that will come. image_size: side of the squares to which images
-    are resized, for networks that take no other; None: as they come. precision: None is the
-    half format that pays on this machine, where the network bears it (HALF_TOLERANCE).
+    are resized, for networks that take no other; None: as they come. precision: None is
+    `half`, where the network bears it (HALF_TOLERANCE). half: None is the half format that pays on
+    this machine.
 
     Always in eval mode and without gradients. `folded`: number of batch normalizations that went
     into the convolutions before them. `precision`: in which it computes. `num_classes`: K.
@@ -51,6 +52,7 @@ class Teacher(nn.Module):
         student: Preprocessing = IMAGENET_PAPER,
         image_size: int | None = None,
         precision: Precision | None = None,
+        half: Precision | None = None,
     ) -> None:
         super().__init__()
         scale, offset, self._flips = renormalization(student, preprocessing)
@@ -65,7 +67,7 @@ class Teacher(nn.Module):
         network = network.to(memory_format=torch.channels_last)
         with torch.no_grad():
             self.num_classes = _logits(network(images)).shape[1]
-        wanted = half_format().precision if precision is None else precision
+        wanted = precision or half or half_format().precision
         self.precision: Precision = "float32"
         if wanted != "float32":
             halved = _in_precision(network, wanted, images)
@@ -118,19 +120,28 @@ def load_teacher(
     num_classes: int,
     student: Preprocessing = IMAGENET_PAPER,
     precision: Precision | None = None,
+    half: Precision | None = None,
 ) -> Teacher:
     """The teacher of an artifact's directory or of timm:<model>[@FILE] with its classifier.
 
-    Without a file timm's pretrained weights are downloaded. student, precision: see `Teacher`.
-    Raises ValueError for other classes than the data set's and for a source that is neither;
-    WeightsError and ArtifactError (both ValueError) where weights cannot be had or are damaged.
+    Without a file timm's pretrained weights are downloaded. student, precision, half: as `Teacher`
+    has them. Raises ValueError for other classes than the data set's and for a source that is
+    neither; WeightsError and ArtifactError (both ValueError) where weights cannot be had or are
+    damaged.
     """
     source = str(source)
     if source.startswith(_TIMM):
         network, preprocessing, size = _timm_classifier(source, num_classes)
     else:
         network, preprocessing, size = _artifact_classifier(source, num_classes)
-    return Teacher(network, preprocessing, student=student, image_size=size, precision=precision)
+    return Teacher(
+        network,
+        preprocessing,
+        student=student,
+        image_size=size,
+        precision=precision,
+        half=half,
+    )
 
 
 def half_precision_error(

@@ -17,7 +17,7 @@ from backbones.initialization import initialize
 from backbones.preprocessing import IMAGENET_PAPER, Preprocessing
 from classification.budget import TrainingPlan
 from classification.data import Normalizer, TrainingImages, ValidationImages, ready_batch
-from classification.half_format import HalfFormat, half_format
+from classification.half_format import HalfFormat, half_format_of
 from classification.model import Classifier, TopKAccuracy, TrainedClassifier
 from classification.recipe import Recipe
 from classification.teacher import load_teacher
@@ -96,19 +96,23 @@ def build_training(
     takes it. auto_accumulate: a batch that does not fit into memory is computed in parts.
     """
     recipe = plan.recipe
-    half, precision = _precision_of(recipe)
+    half, precision = _formats(recipe, teacher, work_dir)
     channels_last = recipe.channels_last or is_fast("channels_last")
     classifier, notes = build_classifier(
         architecture, recipe, width=width, num_classes=num_classes, seed=seed
     )
+    if half is not None and half.remark is not None:
+        notes += (half.remark,)
     for note in notes:
         tell(f"{label}: {note}")
     if channels_last:
         classifier.to(memory_format=torch.channels_last)
     preprocessing = preprocessing_of(recipe)
     taught_by = None
-    if teacher is not None:
-        taught_by = load_teacher(teacher, num_classes=num_classes, student=preprocessing)
+    if teacher is not None and half is not None:
+        taught_by = load_teacher(
+            teacher, num_classes=num_classes, student=preprocessing, half=half.precision
+        )
     model = TrainedClassifier(
         classifier,
         recipe,
@@ -163,17 +167,20 @@ def build_training(
         ),
         hooks=hooks,
         workers_setting="workers in [pretraining] of the benchmark file",
+        choices=None if half is None else half.choices,
     )
     if half is not None:
         runner.logger.info(f"half precision: {half.precision} ({half.why})")
     return Training(runner=runner, classifier=classifier, precision=precision, notes=notes)
 
 
-def _precision_of(recipe: Recipe) -> tuple[HalfFormat | None, Precision]:
-    """What `half` was found to be here, where the recipe says so, and the format of the steps."""
+def _formats(
+    recipe: Recipe, teacher: str | None, work_dir: Path
+) -> tuple[HalfFormat | None, Precision]:
+    """What `half` means in this training, where it or its teacher asks, and the steps' format."""
     if recipe.precision != "half":
-        return None, recipe.precision
-    half = half_format()
+        return None if teacher is None else half_format_of(work_dir), recipe.precision
+    half = half_format_of(work_dir)
     return half, half.precision
 
 

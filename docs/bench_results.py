@@ -21,7 +21,7 @@ TARGETS: dict[str, dict[str, float | None]] = {
         "timm_randaugment": 1.5,
     },
     "train_step": {"timm_default": 1.3, "timm_best": 1.0},
-    "pretrain_epoch": {"timm": None, "torchvision": None},
+    "pretrain_epoch": {"timm": None, "timm_best": None, "torchvision": None},
     "distill": {"plain_teacher": None},
     "detection": {"mmdet": 1.2},
     "segmentation": {"mmseg": 1.2},
@@ -30,6 +30,9 @@ TARGETS: dict[str, dict[str, float | None]] = {
     "growth": {},
 }
 """Trickle's rate over the peer's, at least; None: measured without a number to reach."""
+
+SECONDS = {"help": 0.3, "list": 0.3, "nothing_to_do": 2.0}
+"""Of bench/cli.py's commands, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from docs.bench_results import COMMAND, FOLDER, TARGETS, Result, read_benches, results
+from docs.bench_results import (
+    COMMAND,
+    FOLDER,
+    SECONDS,
+    TARGETS,
+    Result,
+    read_benches,
+    results,
+)
 from docs.growth_figure import FIGURE
 from docs.imagenet_plan import (
     GPUS,
@@ -48,13 +56,15 @@ def render(benches: Mapping[str, Mapping[str, Any]]) -> str:
     parts = [
         GENERATED,
         "# Performance",
-        "What is measured, where it stands, and what to expect at the size of ImageNet. Every "
-        f"number of the first and the third part comes from `{COMMAND}`, which runs Trickle and "
-        "what a user would pick instead in turns on one machine; those of the plan are computed, "
-        "and say so.",
+        "What is measured, where it stands, and what to expect at the size of ImageNet. The "
+        f"measured numbers come from `{COMMAND}`, which runs Trickle and what a user would pick "
+        "instead in turns on one machine; those of the plan for ImageNet are computed, and say "
+        "so.",
         "## Against others",
         _against_others(results(benches)),
         _machines(benches),
+        "## How soon an answer is there",
+        _answers(benches.get("cli")),
         "## Fast paths",
         _fast_paths(),
         "## How cost grows",
@@ -107,6 +117,31 @@ def _machines(benches: Mapping[str, Mapping[str, Any]]) -> str:
         lines.append(f"- not measured yet: {', '.join(missing)}.")
     one = f"`make bench BENCHES=NAME` measures one; the raw times lie in `{FOLDER.as_posix()}/`."
     return "\n".join(lines) + f"\n\n{one}"
+
+
+COMMANDS = {
+    "help": "`eval/run_transfer.py --help`",
+    "list": "`eval/run_transfer.py --list`",
+    "nothing_to_do": "`make run` where all is done, its look at the data included",
+}
+
+
+def _answers(data: Mapping[str, Any] | None) -> str:
+    medians = {} if data is None else data["raw"]["medians"]
+    lines = [
+        [
+            COMMANDS[name],
+            f"{medians[name]:.2f}" if name in medians else "not measured yet",
+            f"{most:.1f}",
+            ("yes" if medians[name] <= most else "**no**") if name in medians else "–",
+        ]
+        for name, most in SECONDS.items()
+    ]
+    return (
+        "Medians of whole processes, from the start of Python to its end, by "
+        "[`cli`](../bench/cli.py).\n\n"
+        + table(["command", "seconds:", "at most:", "reached"], lines)
+    )
 
 
 def _fast_paths() -> str:
@@ -257,7 +292,12 @@ def _bounds(student: Row, inputs: Mapping[str, Any] | None) -> str:
             "are how many such cores one GPU keeps busy. A machine with fewer waits for its data "
             "(see below). Cores that are two threads of one count as little more than one.",
             table(
-                ["augmentation", "images/s and core:", *(f"cores a {g.name}:" for g in GPUS)], cores
+                [
+                    "augmentation",
+                    "images/s and core, then cores",
+                    *(f"for one {g.name}:" for g in GPUS),
+                ],
+                cores,
             ),
             f"**Disk or network file system.** Files have {KILOBYTES} kB on average, so {disk} "
             "MB/s a GPU in random order until the page cache holds the 140 GB; where memory is "
@@ -294,8 +334,8 @@ def _starting(growth: Mapping[str, Any] | None) -> str:
     text = (
         "The names of all files are listed once into an index in the user's cache, which every "
         "later process maps; whether a folder has changed is seen by its times. Every start also "
-        "looks at the size and the time of each file (a few microseconds each where the file "
-        "system has them in memory; over a network it is the latency that counts, so that 1.3 "
+        "looks at the size and the time of each file (some microseconds each where the file "
+        "system has them in memory, by the curve above; over a network it is the latency that counts, so that 1.3 "
         "million files at 0.2 ms take four minutes for each job: then a local copy pays). "
         "`trickle validate` reads everything once, and `--full` compares every byte."
     )
@@ -305,9 +345,13 @@ def _starting(growth: Mapping[str, Any] | None) -> str:
     return (
         f"{text} Measured with {measured['files']:,} files in {measured['classes']:,} folders: "
         f"{measured['build_seconds']:.1f} s for the first listing, "
-        f"{measured['open_seconds']:.2f} s to map it later, {measured['check_seconds']:.1f} s for "
-        f"all sizes and times; {measured['rss_megabytes']:.0f} MB of memory in the process, of "
-        f"which {measured['private_megabytes']:.0f} MB are its own."
+        f"{measured['open_seconds']:.2f} s to map it later and {measured['check_seconds']:.1f} s "
+        f"for all sizes and times, {measured['start_seconds']:.1f} s for a start. A process that "
+        f"has reached 10,000 of them holds {measured['rss_megabytes']:.0f} MB of memory, of which "
+        f"{measured['private_megabytes']:.0f} MB are its own; one that imports torch and the "
+        f"pretraining's data set as well {measured['torch_rss_megabytes']:.0f} MB, "
+        f"{measured['torch_private_megabytes']:.0f} MB its own, and without any images "
+        f"{measured['torch_alone_rss_megabytes']:.0f} MB."
     )
 
 

@@ -13,6 +13,7 @@ from mmengine.model import is_model_wrapper
 from torch import nn
 
 from engine.checkpoint_file import DamagedCheckpoint, read_checkpoint, write_checkpoint
+from engine.fast_paths import VARIABLE, switched_off
 from engine.processes import is_main
 
 KEPT = 2
@@ -56,6 +57,8 @@ def save(runner: Any, *, seconds: float) -> Path:
             "epoch": runner.epoch,
             "seconds": seconds,
             "remarks": runner.remarks,
+            "choices": dict(runner.choices),
+            "reference_paths": switched_off(),
         },
         "state_dict": bare(runner.model).state_dict(),
         "optimizer": runner.optim_wrapper.state_dict(),
@@ -72,12 +75,26 @@ def save(runner: Any, *, seconds: float) -> Path:
     return path
 
 
+def choices(work_dir: str | Path) -> dict[str, str]:
+    """What the training whose checkpoints lie here measured when it began, by name, so that it goes
+    on in the same way; empty where none goes on.
+
+    Damaged files are passed over, as `resume` passes over them and says so.
+    """
+    for path in checkpoints(work_dir):
+        with suppress(DamagedCheckpoint, OSError):
+            found: dict[str, str] = read_checkpoint(path)["meta"].get("choices", {})
+            return found
+    return {}
+
+
 def resume(runner: Any) -> tuple[float, str]:
     """Puts a runner into the state of its newest checkpoint that is whole, if there is one.
 
-    Gives the seconds that it had trained, and what was found damaged, now or by an earlier resume:
-    these files are set aside as FILE.damaged and said on standard error. Raises ValueError where a
-    checkpoint is of another model or optimizer.
+    Gives the seconds that it had trained, and remarks, now or of an earlier resume, which are said
+    on standard error too: what was found damaged, which is set aside as FILE.damaged, and where
+    other things are done the plain way than before. Raises ValueError where a checkpoint is of
+    another model or optimizer.
     """
     remarks: list[str] = []
     for path in checkpoints(runner.work_dir):
@@ -96,6 +113,7 @@ def resume(runner: Any) -> tuple[float, str]:
             remarks.append(f"{what}; {_set_aside(path)}")
             continue
         seconds, earlier = _restore(runner, state, path)
+        remarks += _other_paths(state["meta"])
         now = _said(remarks, f"the training went on from step {runner.iter}")
         return seconds, "; ".join(filter(None, (earlier, now)))
     return 0.0, _said(remarks, "no checkpoint was left, the training started anew")
@@ -124,6 +142,16 @@ def _restore(runner: Any, state: dict[str, Any], path: Path) -> tuple[float, str
             f"{path} is of another model or optimizer: name another work directory, or delete "
             f"this one to start anew ({error})"
         ) from error
+
+
+def _other_paths(meta: dict[str, Any]) -> list[str]:
+    """A remark where not the same is done the plain way as until now."""
+    now = switched_off()
+    before = tuple(meta.get("reference_paths", now))
+    if before == now:
+        return []
+    named = [", ".join(paths) or "nothing" for paths in (before, now)]
+    return [f"{VARIABLE} named {named[0]} until step {meta['iter']}, and {named[1]} after it"]
 
 
 def _set_aside(path: Path) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,11 +24,29 @@ FIRST_STEPS = 5
 """Not counted: workers start, and the queue is empty."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _OnGPU:
+    """A step that was handed to the GPU. waited: seconds for its batch; before, begun, ended: the
+    events at which the GPU was done with the step before, began this one and was done with it."""
+
+    waited: float
+    before: Any
+    begun: Any
+    ended: Any
+
+    def seconds(self) -> tuple[float, float]:
+        """In which the GPU waited for the batch, and in which it computed."""
+        first = self.before is None
+        idle = self.waited if first else self.before.elapsed_time(self.begun) / 1000
+        return min(self.waited, idle), self.begun.elapsed_time(self.ended) / 1000
+
+
 class DataWait:
     """Takes the batches of a training out of its stream, and measures.
 
-    A wait in which the GPU still worked on the step before is none. workers: data workers;
-    cores: that they and the arithmetic may use.
+    On a GPU its own clock counts: of a wait only that in which it had nothing to do, of a step
+    not the time in which it was handed over. Steps are counted once the GPU is done with them,
+    for which nothing waits. workers: data workers; cores: that they and the arithmetic may use.
     """
 
     def __init__(self, *, workers: int, cores: float) -> None:
@@ -35,28 +55,35 @@ class DataWait:
         self.epoch_waited = self.epoch_computed = 0.0
         self.steps = 0
         self._handed_out: float | None = None
-        self._done: Any = None
+        self._waited = 0.0
+        self._begun: Any = None
+        self._ended: Any = None
+        self._on_gpu: deque[_OnGPU] = deque()
 
     def next_of(self, stream: Iterator[Any]) -> Any:
         """The next batch. Between this and `step_ends` the training computes."""
         started = time.perf_counter()
         batch = next(stream)
-        now = time.perf_counter()
-        busy = self._done is not None and not self._done.query()
-        self._handed_out = now
-        self._count(0.0 if busy else now - started, 0.0)
+        self._handed_out = time.perf_counter()
+        self._waited = self._handed_out - started
+        self._begun = _event()
         return batch
 
     def step_ends(self) -> None:
         """To be called once the work on the last batch is done, or is under way on the GPU."""
         if self._handed_out is None:
             return
-        self._count(0.0, time.perf_counter() - self._handed_out)
+        computed = time.perf_counter() - self._handed_out
         self._handed_out = None
-        self.steps += 1
-        if torch.cuda.is_available():
-            self._done = torch.cuda.Event()
-            self._done.record()
+        if self._begun is None:
+            self._count(self._waited, computed)
+            return
+        before, self._ended = self._ended, _event()
+        self._on_gpu.append(
+            _OnGPU(waited=self._waited, before=before, begun=self._begun, ended=self._ended)
+        )
+        while self._on_gpu and self._on_gpu[0].ended.query():
+            self._count(*self._on_gpu.popleft().seconds())
 
     def _count(self, waited: float, computed: float) -> None:
         self.epoch_waited += waited
@@ -64,6 +91,7 @@ class DataWait:
         if self.steps >= FIRST_STEPS:
             self.waited += waited
             self.computed += computed
+        self.steps += 1
 
     @property
     def share(self) -> float | None:
@@ -108,6 +136,15 @@ class DataWait:
             f"{text}; {setting} = {wanted} would cure it (now {self.workers}), on more cores than "
             f"the {self.cores:g} that this job may use"
         )
+
+
+def _event() -> Any:
+    """A mark in what the GPU is to do; None without one."""
+    if not torch.cuda.is_available():
+        return None
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
 
 
 def _share(waited: float, computed: float) -> float | None:

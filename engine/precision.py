@@ -27,6 +27,10 @@ class StepOptimWrapper(OptimWrapper):
 
     gradient_norm: Tensor | None = None
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.optimizer.register_step_pre_hook(_in_the_layout_of_the_weights)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As mmengine's, but the optimizer computes as it was built to, not as the one that was
         saved: the loss scaler relies on it, and torch puts the state where these kernels want it.
@@ -65,6 +69,7 @@ class HalfOptimWrapper(StepOptimWrapper, AmpOptimWrapper):
         **options: Any,
     ) -> None:
         OptimWrapper.__init__(self, **options)  # AmpOptimWrapper's own refuses a CPU
+        self.optimizer.register_step_pre_hook(_in_the_layout_of_the_weights)
         self.cast_dtype = getattr(torch, precision)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         fixed = None if loss_scale == "dynamic" else float(loss_scale)
@@ -107,6 +112,31 @@ class HalfOptimWrapper(StepOptimWrapper, AmpOptimWrapper):
             torch.autocast(self.device, self.cast_dtype),
         ):
             yield
+
+
+def _in_the_layout_of_the_weights(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Gradients and averages of fused kernels lie in memory as their weights do.
+
+    On the CPU these kernels (torch 2.14's SGD, Adam) go through all of them as they lie, and would
+    take one weight's gradient for another's without a word: where a resumed average or the first
+    gradient of several processes lies otherwise.
+    """
+    for group in optimizer.param_groups:
+        if not group.get("fused"):
+            continue
+        for weight in group["params"]:
+            if weight.grad is None or weight.ndim < 4:
+                continue
+            if weight.grad.stride() != weight.stride():
+                weight.grad = torch.empty_like(weight).copy_(weight.grad)
+            state = optimizer.state.get(weight, {})
+            for name, value in state.items():
+                if (
+                    isinstance(value, Tensor)
+                    and value.shape == weight.shape
+                    and value.stride() != weight.stride()
+                ):
+                    state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
 
 def overflowed_steps(wrapper: OptimWrapper) -> int | None:

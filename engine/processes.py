@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar, cast
 
 from engine.fast_paths import switched_off
+
+T = TypeVar("T")
 
 
 def world_size() -> int:
@@ -99,6 +102,17 @@ def process_group() -> Iterator[None]:
     distributed.init_process_group("nccl" if gpu else "gloo")
     yield
     distributed.destroy_process_group()
+
+
+def of_the_first(choose: Callable[[], T]) -> T:
+    """What `choose` gives in the first process, for all of them; the others do not call it."""
+    if world_size() == 1:
+        return choose()
+    from torch import distributed
+
+    found: list[Any] = [choose() if is_main() else None]
+    distributed.broadcast_object_list(found)
+    return cast("T", found[0])
 
 
 def wait_for_others() -> None:

@@ -6,12 +6,15 @@ import gc
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import torch
 from mmengine.dataset import DefaultSampler
+from mmengine.device import get_device
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.logging import MessageHub, MMLogger
@@ -45,11 +48,15 @@ class QuietRunner(Runner):
 
     seconds_before: that it had trained until then. remarks: on checkpoints that are damaged, in
     words; empty where none is. workers_setting: where the user says how many data workers load.
+    channels_last: the memory format that weights get once they are drawn. choices: what was
+    measured, by name, which a training that goes on keeps to.
     """
 
     seconds_before = 0.0
     remarks = ""
     workers_setting = "the number of data workers"
+    choices: Mapping[str, str] = MappingProxyType({})
+    channels_last = False
     _has_loaded: bool
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
@@ -65,6 +72,13 @@ class QuietRunner(Runner):
             if world_size() > 1:
                 require_same_step(self.iter)
             self._has_loaded = True
+
+    def _init_model_weights(self) -> None:
+        super()._init_model_weights()
+        if self.channels_last:  # not before: draws fill a tensor in the order of its memory
+            self.model.to(memory_format=torch.channels_last)
+        if world_size() > 1:  # not before: gradients lie as the weights did when they were shared
+            self.model = parallel(self.model)
 
     @property
     def step_cost(self) -> dict[str, float]:
@@ -124,8 +138,8 @@ class QuietRunner(Runner):
         return found
 
     def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
-        if world_size() > 1:
-            return parallel(model)
+        if world_size() > 1:  # by `_init_model_weights`
+            return model.to(get_device())
         wrapped: nn.Module = super().wrap_model(model_wrapper_cfg, model)
         return wrapped
 
@@ -325,6 +339,8 @@ def build_runner(
     micro_batches: MicroBatches | None = None,
     hooks: Sequence[Hook] = (),
     workers_setting: str = QuietRunner.workers_setting,
+    channels_last: bool = False,
+    choices: Mapping[str, str] | None = None,
 ) -> QuietRunner:
     """A runner that trains `model` for `steps`, validates, saves, resumes and logs.
 
@@ -334,7 +350,8 @@ def build_runner(
     val_interval, checkpoint_interval: in steps; by default at the end, and every tenth.
     optim_wrapper: as `engine.precision.optim_wrapper` makes it. micro_batches: what happens when
     memory runs out; by default the training ends with a message. workers_setting: where the user
-    says how many data workers there are.
+    says how many data workers there are. channels_last: the weights' memory format. choices: what
+    was measured for this training, kept in its checkpoints for `engine.checkpoints.choices`.
     """
     load_data_only()
     checkpoints.remove_unfinished(work_dir)
@@ -395,6 +412,7 @@ def build_runner(
         resume=True,  # from what load_or_resume finds
         experiment_name=Path(work_dir).name,
     )
-    runner.workers_setting = workers_setting
+    runner.workers_setting, runner.channels_last = workers_setting, channels_last
+    runner.choices = choices or {}
     runner.logger.info(threads_in_words())
     return runner

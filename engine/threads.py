@@ -11,6 +11,7 @@ reaches all processes that this one starts. What the user has set stays.
 from __future__ import annotations
 
 import os
+from math import inf
 
 from engine.machine_limits import usable_cores
 
@@ -19,24 +20,32 @@ CORES_VARIABLE = "TRICKLE_CORES"
 
 
 def job_cores() -> float:
-    """Cores that this process may count on: its share of the machine."""
+    """Cores that this process may count on: its share of the machine, and of the job's where
+    torchrun started several processes here."""
+    return min(_number(CORES_VARIABLE, inf), usable_cores()) / _number("LOCAL_WORLD_SIZE", 1.0)
+
+
+def _number(variable: str, default: float) -> float:
+    """Of the environment; the default where there is no positive one."""
     try:
-        share = float(os.environ[CORES_VARIABLE])
+        value = float(os.environ[variable])
     except (KeyError, ValueError):
-        return usable_cores()
-    return min(share, usable_cores())
+        return default
+    return value if value > 0 else default
 
 
 def choose_threads() -> None:
-    """Sets the variables that OpenMP and OpenCV read, where they are not set."""
+    """Sets the variables that the libraries read, where they are not set."""
     for name, value in variables(job_cores()).items():
         os.environ.setdefault(name, value)
 
 
 def variables(cores: float) -> dict[str, str]:
-    """For a process that may use so many cores."""
+    """For a process that may use so many cores: what OpenMP, rayon (hotcoco) and OpenCV read."""
+    threads = str(max(1, int(cores)))
     return {
-        "OMP_NUM_THREADS": str(max(1, int(cores))),
+        "OMP_NUM_THREADS": threads,
+        "RAYON_NUM_THREADS": threads,
         "OMP_WAIT_POLICY": "PASSIVE",  # of gcc's OpenMP: no spinning at all
         "OPENCV_FOR_THREADS_NUM": "1",
     }

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from backbones.card import ArtifactError, Card, check_weights, read_card
 from engine.interruption import SAME_SIGNAL_SECONDS
 from engine.locks import Lock, LockLost
-from engine.machine_limits import usable_cores
+from engine.threads import job_cores
 from eval.jobs import Job
 from eval.layout import Layout
 from eval.plan import Plan
@@ -202,7 +202,7 @@ class LocalExecutor:
                 log=self.layout.logs / f"{job.id}.log",
                 stop=self.stop,
                 lock=lock,
-                cores=usable_cores() / self.slots,
+                cores=job_cores() / self.slots,
                 alone=self.slots == 1,
             )
         except LockLost:
@@ -261,7 +261,7 @@ def default_slots() -> int:
     than one network on all of them; four, so that memory does not run out on large machines."""
     if Path("/dev/nvidia0").exists():
         return 1
-    return max(1, min(4, int(usable_cores())))
+    return max(1, min(4, int(job_cores())))
 
 
 MAIN_METRICS = {

@@ -227,7 +227,8 @@ def _environment(cores: float | None) -> dict[str, str]:
     paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     if cores is not None:
-        environment = {**variables(cores), CORES_VARIABLE: str(cores), **environment}
+        # The share is ours to divide; what the user has set of the threads stays.
+        environment = {**variables(cores), **environment, CORES_VARIABLE: str(cores)}
     return environment
 
 

@@ -22,6 +22,23 @@ def test_writes_and_replaces(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["record.json"]
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_what_is_there_stays_where_it_must_not_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("no links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "index"
+    for data in (b"first", b"second"):
+        with atomic.atomic_file(path, replace=False) as file:
+            file.write(data)
+    assert path.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["index"]
+
+
 def test_a_new_file_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
     (tmp_path / "plain").write_text("x")
     atomic.write_text_atomic(tmp_path / "atomic", "x")

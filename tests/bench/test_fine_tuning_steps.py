@@ -69,6 +69,7 @@ def test_without_faster_ways_losses_have_upstreams_bits(
     assert ours.steps(2) == theirs.steps(2)
 
 
+@pytest.mark.slow
 def test_neighbours_in_a_batch_change_nothing(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,7 +50,16 @@ def test_the_steps_are_those_of_timm(
     assert found[4] < 0.95 * found[0], "the images are those of the first step, the weights not"
 
 
-@pytest.mark.parametrize("name", ["channels_last", "fused_optimizer", "unread_losses", "all"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "all",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("channels_last", "fused_optimizer", "unread_losses")
+        ),
+    ],
+)
 def test_fast_and_plain_ways_agree(losses: Callable[..., list[float]], name: str) -> None:
     fast, plain = losses(recipe_of(rate=RATE)), losses(recipe_of(rate=RATE), name)
     assert fast == pytest.approx(plain, rel=1e-4)

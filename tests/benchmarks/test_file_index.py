@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -184,17 +185,70 @@ def test_workers_map_the_same_file(split: Path) -> None:
     assert found == _first_and_last(samples)
 
 
-def test_a_worker_never_gets_another_index(split: Path, cache: Path) -> None:
-    module._reopened.cache_clear()
+@pytest.mark.parametrize("name", [".hidden", "new.jpg"])
+def test_a_job_keeps_the_names_that_it_began_with(split: Path, cache: Path, name: str) -> None:
+    """A file that came since, and a later start that has listed it, do not disturb its workers."""
+    expected = walked(split)
     data = pickle.dumps(read_index(split.parent, split.name).samples)
+    (file,) = (cache / "indexes").iterdir()
+    before = file.stat().st_ino
+    (split / "bee" / name).touch()
+    everything(split)
+    assert file.stat().st_ino == before
+    module._reopened.cache_clear()
+    assert list(pickle.loads(data)) == expected
+    assert len(list((cache / "indexes").iterdir())) == 2
+
+
+def test_a_worker_never_gets_another_index(split: Path, cache: Path) -> None:
+    data = pickle.dumps(read_index(split.parent, split.name).samples)
+    (file,) = (cache / "indexes").iterdir()
     (split / "bee/new.jpg").touch()
     everything(split)
-    with pytest.raises(ValueError, match="have changed during the run; start again"):
+    (other,) = set((cache / "indexes").iterdir()) - {file}
+    module._reopened.cache_clear()
+    file.write_bytes(other.read_bytes())
+    with pytest.raises(ValueError, match="not the one that the run began with; start again"):
         pickle.loads(data)
-    (file,) = (cache / "indexes").iterdir()
     file.unlink()
     with pytest.raises(ValueError, match="gone or damaged"):
         pickle.loads(data)
+
+
+def test_who_comes_second_takes_the_index_that_is_there(
+    split: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on two machines that list at the same time: neither replaces what the other has mapped."""
+    original, inodes = module._listed, []
+
+    def late(folder: Path, classes: Any) -> Any:
+        monkeypatch.setattr(module, "_listed", original)
+        found = original(folder, classes)
+        everything(split)  # the other one is done
+        inodes.extend(file.stat().st_ino for file in (cache / "indexes").iterdir())
+        return found
+
+    monkeypatch.setattr(module, "_listed", late)
+    assert everything(split) == walked(split)
+    assert [file.stat().st_ino for file in (cache / "indexes").iterdir()] == inodes
+    assert len(inodes) == 1
+
+
+def test_an_index_that_nobody_opens_goes_after_a_month(split: Path, cache: Path) -> None:
+    month, now = 30 * 86_400, time.time()
+    everything(split)
+    (used,) = (cache / "indexes").iterdir()
+    os.utime(used, (now - month - 3600,) * 2)
+    everything(split)  # a start that only opens it
+    old, young = cache / "indexes/old.arrays", cache / "indexes/young.arrays"
+    for file, days in ((old, month + 3600), (young, month - 3600)):
+        file.write_bytes(b"x")
+        os.utime(file, (now - days,) * 2)
+    everything(split)
+    assert old.exists(), "only who writes tidies up"
+    (split / "bee/new.jpg").touch()
+    everything(split)
+    assert (used.exists(), young.exists(), old.exists()) == (True, True, False)
 
 
 def test_two_processes_at_once(split: Path) -> None:

@@ -115,6 +115,22 @@ def test_a_flipped_byte_is_refused(squares: Benchmark, tmp_path: Path, place: st
         ensure_ready(squares, full=True)
 
 
+def test_what_an_earlier_version_kept_is_named_once(
+    squares: Benchmark, cache: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It was JSON: {"sha256": ..., "value": ...} by the same name."""
+    ensure_ready(squares, full=True)
+    capfd.readouterr()
+    older = [file.rename(file.with_suffix(".json")) for file in (cache / "manifests").iterdir()]
+    assert len(older) == 3
+    ensure_ready(squares, full=True)
+    told = capfd.readouterr().err
+    for file in older:
+        assert told.count(f"nothing to compare with: {file} is an earlier version's; read") == 1
+    ensure_ready(squares, full=True)
+    assert "earlier version" not in capfd.readouterr().err
+
+
 def test_full_reads_everything_where_nothing_was_read_before(
     squares: Benchmark, capfd: pytest.CaptureFixture[str]
 ) -> None:

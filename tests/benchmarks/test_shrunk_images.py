@@ -189,6 +189,37 @@ def test_copies_that_somebody_removed_are_missed(root: Path, cache: Path) -> Non
         training_images(budget(root, 40), "d")
 
 
+@pytest.mark.parametrize("how", ["bytes", "time", "seal"])
+def test_copies_that_somebody_wrote_anew_are_refused(root: Path, cache: Path, how: str) -> None:
+    training_images(budget(root, 40), "d")
+    (folder,) = folders(cache)
+    file = folder / "train/ant/wide.jpg"
+    found = file.stat()
+    if how == "bytes":  # one more, with the time that it had
+        file.write_bytes(file.read_bytes() + b"x")
+        os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))
+    elif how == "time":
+        os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns + 1))
+    else:
+        (folder / "copies.json").write_text("[]")
+    message = rf"{folder} have been changed \(names, sizes and times .*\); delete that folder"
+    with pytest.raises(DataError, match=message):
+        training_images(budget(root, 40), "d")
+
+
+def test_copies_of_what_the_images_were_before_are_named(
+    root: Path, cache: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    training_images(budget(root, 40), "d")
+    (before,) = folders(cache)
+    training_images(budget(root, 41), "d")
+    assert str(before) not in capfd.readouterr().err, "another size is another benchmark's"
+    training_images(budget(root, 40), "e")
+    assert f"{before} holds copies of what {root} was before" in capfd.readouterr().err
+    training_images(budget(root, 40), "e")
+    assert str(before) not in capfd.readouterr().err
+
+
 def test_an_image_that_cannot_be_decoded_is_named_and_leaves_no_whole_folder(
     root: Path, cache: Path
 ) -> None:
@@ -203,7 +234,7 @@ def test_an_image_that_cannot_be_decoded_is_named_and_leaves_no_whole_folder(
 def test_what_a_killed_call_left_is_gone_on_with(root: Path, cache: Path) -> None:
     training_images(budget(root, 40), "d")
     (folder,) = folders(cache)
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    files = sorted(file for file in folder.glob("train/*/*"))
     expected = [file.read_bytes() for file in files]
     unfinished = folder.rename(folder.with_name(f"{folder.name}.partial"))
     lost, cut, kept = (unfinished / "train/ant" / n for n in ("chart.png", "tall.JPEG", "wide.jpg"))

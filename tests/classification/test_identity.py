@@ -55,7 +55,9 @@ def test_shrunk_training_images_give_other_weights_and_none_leave_the_identity_a
         return trained_identity("resnet50d_mixup", shrunk, DATA, 0)
 
     assert len({protocol(side).digest for side in (0, 64, 73)}) == 3
-    assert protocol(64).facts["protocol"]["budget"]["shrink_to"] == 64
+    budget = protocol(64).facts["protocol"]["budget"]
+    made = {name: value for name, value in budget.items() if name.startswith("shrink")}
+    assert made == {"shrink_to": 64, "shrink_format": 1, "shrink_quality": 95}
     # Exactly what there was before images could be shrunk.
     before = {"image_size", "resize_size", "epoch_scale", "batch_size_scale", "learning_rate_scale"}
     assert set(protocol(0).facts["protocol"]["budget"]) == before

@@ -69,7 +69,7 @@ def test_a_ratio_stands_beside_its_quartiles_and_its_target() -> None:
             "input": bench("input", {"timm_crop_flip": 2.5}, spread=sized, images_per_second=RATES),
             "train_step": bench("train_step", {"timm_default": 1.25}, **nested),
             "distill": bench("distill", {"plain_teacher": 3.0}, seconds=seconds),
-            "cli": bench("cli", {"python_start": 0.5}),
+            "cli": bench("cli", {"python_start": 0.5}, medians={}),
         }
     )
     assert line(page, "input", "timm_crop_flip") == ["2.50", "2.25 to 3.00", "2.0", "yes"]
@@ -98,6 +98,15 @@ def test_the_targets_are_those_of_the_contract() -> None:
         if r.peer == "mmdet"
     ]
     assert met is True
+
+
+def test_answers_stand_beside_the_seconds_that_were_aimed_at() -> None:
+    medians = {"help": 0.3, "list": 0.301, "python_start": 0.02}
+    page = render({"cli": bench("cli", {}, medians=medians)})
+    assert line(page, "eval/run_transfer.py --help") == ["0.30", "0.3", "yes"]
+    assert line(page, "eval/run_transfer.py --list") == ["0.30", "0.3", "no"]
+    (again,) = [row for row in cells(page) if row[0].startswith("make run where")]
+    assert again[1:] == ["not measured yet", "2.0", "–"]
 
 
 def test_every_fast_path_is_named_with_its_switch() -> None:

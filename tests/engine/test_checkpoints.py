@@ -38,7 +38,7 @@ def fake_runner(work_dir: Path, *, mebibytes: float = 1.0) -> Any:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     return SimpleNamespace(
         work_dir=str(work_dir), model=model, optim_wrapper=optimizer, param_schedulers=None,
-        iter=0, epoch=0, remarks="", call_hook=lambda *_, **__: None,
+        iter=0, epoch=0, remarks="", choices={}, call_hook=lambda *_, **__: None,
     )  # fmt: skip
 
 

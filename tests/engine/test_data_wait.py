@@ -99,6 +99,92 @@ def test_what_is_small_or_cannot_be_cured_is_not_said(
     assert measured.note("workers") is None
 
 
+class FakeGPU:
+    """Does one thing after the other, each `seconds` long, while the clock goes on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+        self.clock, self.free, self.events = clock, 0.0, 0
+        gpu = self
+
+        class Event:
+            def __init__(self, *, enable_timing: bool) -> None:
+                assert enable_timing
+                gpu.events += 1
+
+            def record(self) -> None:
+                self.at = max(gpu.free, clock.now)
+
+            def query(self) -> bool:
+                return clock.now >= self.at
+
+            def elapsed_time(self, end: Event) -> float:
+                assert end.query(), "torch raises an error here"
+                return 1000 * (end.at - self.at)
+
+        monkeypatch.setattr(data_wait.torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(data_wait.torch.cuda, "Event", Event)
+
+    def compute(self, seconds: float) -> None:
+        self.free = max(self.free, self.clock.now) + seconds
+
+
+def run_on_gpu(
+    monkeypatch: pytest.MonkeyPatch, *, loading: float, steps: int = 500, pause: float = 0.0
+) -> tuple[DataWait, float]:
+    """2 workers have a batch ready every `loading` seconds; a step is handed over in 0.02 s and
+    takes the GPU 0.1 s. pause: after every tenth step, once the GPU is done, for something else.
+    Gives what was measured, and the share of the time in which the GPU waited for a batch."""
+    clock = Clock(monkeypatch)
+    gpu = FakeGPU(monkeypatch, clock)
+
+    def batches() -> Iterator[int]:
+        for step in range(steps):
+            clock.now = max(clock.now, (step + 1) * loading)
+            yield step
+
+    measured, stream = DataWait(workers=2, cores=16), batches()
+    idle = paused = 0.0
+    for step in range(steps):
+        asked = clock.now
+        measured.next_of(stream)
+        idle += max(0.0, clock.now - max(gpu.free, asked))
+        gpu.compute(0.1)
+        clock.now += 0.02
+        measured.step_ends()
+        if pause and step % 10 == 9:
+            clock.now = max(clock.now, gpu.free) + pause
+            paused += pause
+    return measured, idle / (clock.now - paused)
+
+
+@pytest.mark.parametrize(
+    ("loading", "share", "wanted"),
+    [
+        (0.105, 0.05, 3),  # each worker takes 0.21 s for a batch: 3 give one each 0.07 s
+        (0.110, 0.09, 3),
+        (0.199, 0.50, 4),
+        (0.050, 0.00, 2),  # the GPU never waits, though its queue is filled from time to time
+    ],
+)
+def test_on_a_gpu_its_own_clock_counts(
+    loading: float, share: float, wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured, true = run_on_gpu(monkeypatch, loading=loading)
+    assert true == pytest.approx(share, abs=0.01)  # the simulation is what it says
+    assert measured.share == pytest.approx(share, abs=0.01)
+    assert measured.wanted_workers == wanted
+    assert measured.end_of_epoch() == pytest.approx(share, abs=0.01)
+
+
+def test_what_else_keeps_a_gpu_waiting_is_no_wait_for_data(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A validation, a checkpoint: meanwhile the batches become ready."""
+    measured, true = run_on_gpu(monkeypatch, loading=0.05, pause=5.0)
+    assert true < 0.01  # of the first batch
+    assert measured.share == pytest.approx(0, abs=1e-9)
+
+
 class SlowData(Hook):
     """Makes each batch of a runner take so many seconds to load."""
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from engine import distributed
-from engine.processes import is_main, rank, share_of, world_size
+from engine.processes import is_main, of_the_first, rank, share_of, world_size
 
 TogetherWith = Callable[[Tensor], None]
 
@@ -84,3 +84,21 @@ def test_processes_go_on_from_one_step_or_not_at_all(
     distributed.require_same_step(14)
     with pytest.raises(ValueError, match="from the steps 14, 0: the work directory must be one"):
         distributed.require_same_step(0)
+
+
+def test_the_first_process_chooses_for_all(
+    two: TogetherWith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = []
+
+    def broadcast(objects: list[object]) -> None:
+        if is_main():
+            sent.extend(objects)
+        else:
+            objects[:] = sent
+
+    monkeypatch.setattr(distributed.distributed, "broadcast_object_list", broadcast)
+    monkeypatch.setenv("RANK", "0")
+    assert of_the_first(lambda: "bfloat16") == "bfloat16"
+    monkeypatch.setenv("RANK", "1")
+    assert of_the_first(lambda: pytest.fail("not asked")) == "bfloat16"

@@ -73,6 +73,7 @@ def test_the_limits_of_a_container(
 @pytest.mark.parametrize(("cores", "threads"), [(0.5, "1"), (1.5, "1"), (2.0, "2"), (16.0, "16")])
 def test_a_thread_for_each_whole_core(cores: float, threads: str) -> None:
     assert variables(cores)["OMP_NUM_THREADS"] == threads
+    assert variables(cores)["RAYON_NUM_THREADS"] == threads
 
 
 @pytest.mark.parametrize(("share", "expected"), [("1", 1.0), ("64", 4.0), ("", 4.0), ("x", 4.0)])
@@ -81,14 +82,16 @@ def test_a_job_counts_on_its_share(
 ) -> None:
     monkeypatch.setattr("engine.threads.usable_cores", lambda: 4.0)
     monkeypatch.setenv(CORES_VARIABLE, share)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     assert job_cores() == expected
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")  # torchrun's: as many processes share it
+    assert job_cores() == expected / 4
 
 
 @pytest.mark.parametrize(("share", "given"), [("1", None), ("2", "1")])
 def test_the_libraries_follow_the_choice(share: str, given: str | None) -> None:
     """Asked in a process of its own: they read the choice when they are imported."""
-    names = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OPENCV_FOR_THREADS_NUM")
-    environment = {key: value for key, value in os.environ.items() if key not in names}
+    environment = {key: value for key, value in os.environ.items() if key not in variables(1)}
     environment |= {"PYTHONPATH": str(ROOT), CORES_VARIABLE: share}
     if given is not None:
         environment["OMP_NUM_THREADS"] = given
@@ -100,3 +103,33 @@ def test_the_libraries_follow_the_choice(share: str, given: str | None) -> None:
         [sys.executable, "-c", asked], env=environment, capture_output=True, text=True, check=True
     )
     assert found.stdout.split() == ["1", "1", "PASSIVE"]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_scoring_has_no_more_threads_than_were_chosen(threads: int) -> None:
+    """COCO's evaluator brings a pool of its own, one thread for each core of the machine."""
+    environment = {key: value for key, value in os.environ.items() if key not in variables(1)}
+    environment |= {"PYTHONPATH": str(ROOT), "RAYON_NUM_THREADS": str(threads)}
+    asked = """
+import os
+from engine.threads import choose_threads, threads_in_words
+choose_threads()
+import numpy as np
+from detection.coco_average_precision import coco_average_precisions
+from detection.scored_image import ScoredImage
+before = len(os.listdir("/proc/self/task"))
+labels, boxes = np.arange(20) % 10, np.tile([0.0, 0.0, 5.0, 5.0], (20, 1))
+image = ScoredImage(
+    boxes=boxes, scores=np.ones(20), labels=labels, truth=boxes, truth_labels=labels,
+    difficult=np.zeros(20, bool), size=(9, 9),
+)
+assert coco_average_precisions([image] * 40, 10)["AP"] > 0
+print(len(os.listdir("/proc/self/task")) - before)
+print(threads_in_words())
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", asked], env=environment, capture_output=True, text=True, check=True
+    )
+    added, words = found.stdout.splitlines()[-2:]
+    assert int(added) == threads
+    assert f"RAYON_NUM_THREADS={threads}" in words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,13 @@ from typing import Any
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.registry import OPTIM_WRAPPERS
 
 from engine.averaging import AveragedWeights
-from engine.checkpoints import latest_checkpoint
+from engine.checkpoint_file import read_checkpoint
+from engine.checkpoints import choices, latest_checkpoint
+from engine.fast_paths import VARIABLE
+from engine.precision import optim_wrapper
 from engine.runner import QuietRunner
 
 MakeRunner = Callable[..., QuietRunner]
@@ -126,3 +131,82 @@ def test_a_finished_run_is_only_validated(
     again = make_runner(tmp_path, toy(), hooks=[Interrupt(1)], **options)
     again.train()
     assert again.train_loop.metrics == first.train_loop.metrics
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize(("before", "after"), [(False, True), (True, False)])
+def test_an_optimizer_computes_as_it_was_built_to(
+    kind: Any, precision: str, before: bool, after: bool
+) -> None:
+    """Not as the one whose state it goes on with: a switch that was turned holds from there on."""
+
+    def make(fused: bool) -> tuple[Any, torch.nn.Parameter]:
+        weight = torch.nn.Parameter(torch.ones(2))
+        optimizer = kind([{"params": [weight]}], lr=0.1, fused=fused)
+        return OPTIM_WRAPPERS.build(optim_wrapper(optimizer, precision=precision)), weight
+
+    saved, weight = make(before)
+    saved.update_params((weight * weight).sum())
+    state = copy.deepcopy(saved.state_dict())
+    resumed, other = make(after)
+    with torch.no_grad():
+        other.copy_(weight)
+    resumed.load_state_dict(state)
+    (group,) = resumed.optimizer.param_groups
+    assert group["fused"] is after
+    assert state["param_groups"][0]["fused"] is before, "what was read is left as it is"
+    for wrapper, moved in ((saved, weight), (resumed, other)):
+        wrapper.update_params((moved * moved).sum())
+    assert torch.allclose(other, weight, rtol=1e-6)
+    assert not torch.equal(weight, torch.ones(2))
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_state_of_another_format_can_be_gone_on_with(precision: str) -> None:
+    weight = torch.nn.Parameter(torch.ones(2))
+
+    def make(precision: str) -> Any:
+        return OPTIM_WRAPPERS.build(
+            optim_wrapper(torch.optim.SGD([weight], lr=0.1), precision=precision)
+        )
+
+    resumed = make(precision)
+    resumed.load_state_dict(make("float32").state_dict())
+    assert resumed.overflowed_steps == 0
+
+
+def test_another_way_than_before_is_said(
+    make_runner: MakeRunner,
+    toy: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    options = {"steps": 20, "checkpoint_interval": 3}
+    for stop, switched_off in ((7, ""), (14, "unread_losses"), (None, "unread_losses")):
+        monkeypatch.setenv(VARIABLE, switched_off)
+        hooks = [] if stop is None else [Interrupt(stop)]
+        runner = make_runner(tmp_path, toy(), hooks=hooks, **options)
+        if stop is None:
+            runner.train()
+            break
+        with pytest.raises(KeyboardInterrupt):
+            runner.train()
+    remark = f"{VARIABLE} named nothing until step 6, and unread_losses after it"
+    said = f"{remark}; the training went on from step 6"
+    assert runner.notes[0] == said
+    assert capfd.readouterr().err.count(said) == 1, "each change once"
+
+
+def test_what_was_measured_is_kept_with_a_training(
+    make_runner: MakeRunner, toy: Any, tmp_path: Path
+) -> None:
+    assert choices(tmp_path) == {}
+    make_runner(tmp_path, toy(), steps=6, checkpoint_interval=3, choices={"a": "b"}).train()
+    assert choices(tmp_path) == {"a": "b"}
+    newest = latest_checkpoint(tmp_path)
+    assert newest is not None
+    assert read_checkpoint(newest)["meta"]["choices"] == {"a": "b"}
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert choices(tmp_path) == {"a": "b"}, "of the one before, which will be gone on from"

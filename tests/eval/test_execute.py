@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from engine.threads import CORES_VARIABLE
 from eval.execute import default_slots
 from eval.records import Record, read_records
 
@@ -206,3 +207,13 @@ def test_as_many_jobs_run_at_once_as_there_are_slots(stages: Stages) -> None:
     process.communicate(timeout=30)
     expected = {"weights", "pretraining"} | ({"detection"} if default_slots() > 1 else set())
     assert started == expected
+
+
+@pytest.mark.parametrize(("share", "slots"), [("1", 1), ("3", 3), ("64", 4)])
+def test_jobs_share_what_the_whole_run_may_use(
+    share: str, slots: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.threads.usable_cores", lambda: 8.0)
+    monkeypatch.setattr(Path, "exists", lambda path: False)  # no GPU
+    monkeypatch.setenv(CORES_VARIABLE, share)
+    assert default_slots() == slots

@@ -146,3 +146,15 @@ def test_on_a_terminal_the_process_has_a_terminal(tmp_path: Path) -> None:
     assert done.stdout.strip() == b"('True',)"
     assert b"True" in os.read(reading, 100)
     os.close(reading)
+
+
+def test_a_job_knows_its_share_of_what_the_run_may_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRICKLE_CORES", "4")  # of the run, which starts this job beside another
+    monkeypatch.delenv("RAYON_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")  # the user's word
+    names = ("TRICKLE_CORES", "RAYON_NUM_THREADS", "OMP_NUM_THREADS")
+    code = f"import os; print(*(os.environ[name] for name in {names}))"
+    run_process(python(code), log=tmp_path / "log", cores=2.0)
+    assert (tmp_path / "log").read_text().split() == ["2.0", "2", "7"]
