@@ -57,6 +57,7 @@ class QuietRunner(Runner):
     workers_setting = "the number of data workers"
     choices: Mapping[str, str] = MappingProxyType({})
     channels_last = False
+    model: nn.Module
     _has_loaded: bool
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
