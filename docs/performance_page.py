@@ -98,6 +98,10 @@ def _against_others(found: list[Result]) -> str:
     )
 
 
+LEAST_OF = ("train_step", "pretrain_epoch")
+"""Benches whose ratios are the least over the configurations that lie in their raw part by name."""
+
+
 def _machines(benches: Mapping[str, Mapping[str, Any]]) -> str:
     """Which machine, when and what was installed, once for all benches that agree on it."""
     if not benches:
@@ -113,6 +117,11 @@ def _machines(benches: Mapping[str, Mapping[str, Any]]) -> str:
         said.setdefault(f"{about}; {versions}", []).append(name)
     lines = [f"- {', '.join(names)}: {about}." for about, names in said.items()]
     missing = [name for name in TARGETS if name not in benches]
+    lines += [
+        f"- {name}: the least ratio of {', '.join(benches[name]['raw'])}, all that was run."
+        for name in LEAST_OF
+        if name in benches
+    ]
     if missing:
         lines.append(f"- not measured yet: {', '.join(missing)}.")
     one = f"`make bench BENCHES=NAME` measures one; the raw times lie in `{FOLDER.as_posix()}/`."
