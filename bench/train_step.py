@@ -1,6 +1,6 @@
 """One training step of ResNet-50-D, Trickle's against timm's: batch of bytes in, weights moved.
 
-python bench/train_step.py [--json FILE] [--rounds 7] [--no-compile] [--only 64x0.25 ...]
+python bench/train_step.py [--json FILE] [--rounds 5] [--no-compile] [--only 64x0.25 ...]
 
 trickle: the step of a recipe with HalfPrecision, as this machine runs it; trickle_float32: without
 it. Both are the step of `engine.runner.StepLoop` under `classification.training.build_training`,
@@ -291,7 +291,7 @@ def _agreement(losses: dict[str, list[float]], precision: str) -> float:
 def main(argv: list[str] | None = None) -> None:
     """Measures, prints, and writes the JSON that is asked for."""
     parser = bench_parser(__doc__)
-    parser.set_defaults(rounds=7)
+    parser.set_defaults(rounds=5)
     parser.add_argument("--no-compile", action="store_true", help="without torch.compile")
     names = [configuration.name for configuration in CONFIGURATIONS]
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="SIZExWIDTH")

@@ -48,7 +48,7 @@ def growth_figure(curves: Sequence[Mapping[str, Any]]) -> Figure:
         axes.yaxis.set_minor_formatter(NullFormatter())
         if shown:
             axes.legend(loc="upper left", fontsize=6.5)
-            axes.set_ylim(0.5, widest * 3)
+            axes.set_ylim(0.5, widest * 300)
     return figure
 
 

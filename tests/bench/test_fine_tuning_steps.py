@@ -45,6 +45,7 @@ def case(request: pytest.FixtureRequest, folder: Path) -> Case:
     return Case(request.param, folder / "squares.toml", folder / "artifact")
 
 
+@pytest.mark.slow
 def test_losses_are_upstreams(case: Case, tmp_path: Path) -> None:
     ours = case.ours(tmp_path / "ours")
     runner, _ = peer_runner(case.peer, case.budget, tmp_path / "peer")

@@ -70,7 +70,13 @@ def test_a_damaged_checkpoint_does_not_count(choose: Callable[[str], None], tmp_
     assert half_format_of(tmp_path).precision == "bfloat16"
 
 
-@pytest.mark.parametrize(("first", "later"), [("bfloat16", "float32"), ("float32", "bfloat16")])
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        ("bfloat16", "float32"),
+        pytest.param("float32", "bfloat16", marks=pytest.mark.slow),
+    ],
+)
 def test_a_pretraining_goes_on_as_it_began(
     first: str,
     later: str,

@@ -250,6 +250,7 @@ def test_the_learning_rate_by_hand(budget: DetectionBudget) -> None:
     assert rates == pytest.approx([*warm, *[1] * 6, *[0.1] * 5, *[0.01] * 5], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_one_batch_is_learnt_by_heart(
     budget: DetectionBudget, folder: Path, tmp_path: Path
 ) -> None:

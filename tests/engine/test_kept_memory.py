@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from engine.fast_paths import VARIABLE
 
 STEPS = """
@@ -44,6 +46,7 @@ def steps(switched_off: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_a_few_steps_have_the_same_bits_with_it_and_without() -> None:
     processes = steps(""), steps("kept_memory")
     kept, plain = (process.communicate(timeout=120)[0].splitlines() for process in processes)

@@ -88,7 +88,9 @@ def test_a_job_counts_on_its_share(
     assert job_cores() == expected / 4
 
 
-@pytest.mark.parametrize(("share", "given"), [("1", None), ("2", "1")])
+@pytest.mark.parametrize(
+    ("share", "given"), [("1", None), pytest.param("2", "1", marks=pytest.mark.slow)]
+)
 def test_the_libraries_follow_the_choice(share: str, given: str | None) -> None:
     """Asked in a process of its own: they read the choice when they are imported."""
     environment = {key: value for key, value in os.environ.items() if key not in variables(1)}

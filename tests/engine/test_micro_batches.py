@@ -236,6 +236,7 @@ def test_the_need_is_a_line() -> None:
     assert in_words(2**19) == "0.5 MiB"
 
 
+@pytest.mark.slow
 def test_a_limit_on_addresses_is_seen() -> None:
     probe = (
         "import resource; from engine.memory import available_memory;"

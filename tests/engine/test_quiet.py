@@ -49,6 +49,7 @@ FileClient("disk")
 """
 
 
+@pytest.mark.slow
 def test_building_both_models_prints_nothing() -> None:
     process = subprocess.run(
         [sys.executable, "-W", "default::ImportWarning", "-c", SCRIPT],
