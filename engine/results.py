@@ -49,7 +49,8 @@ class StageResult(BaseModel):
 
     status: "diverged" where the loss became NaN or infinite; metrics are then empty or null.
     per_class: metric name -> class name -> value. cost: "seconds", "peak_memory_mb" and counts.
-    notes: what a reader of the numbers should know.
+    notes: what a reader of the numbers should know. evidence_sha256: of the file of
+    `engine.evidence` beside the result; None where there is none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -61,6 +62,7 @@ class StageResult(BaseModel):
     protocol: dict[str, Any] = {}
     environment: dict[str, str] = {}
     notes: tuple[str, ...] = ()
+    evidence_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Writes the result whole or not at all; the folder must exist."""

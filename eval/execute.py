@@ -16,6 +16,7 @@ from engine.interruption import SAME_SIGNAL_SECONDS
 from engine.locks import Lock, LockLost
 from engine.threads import job_cores
 from eval.jobs import Job
+from eval.kept_evidence import keep_evidence
 from eval.layout import Layout
 from eval.plan import Plan
 from eval.process import INTERRUPTED_CODES, Stopped, one_line, run_process
@@ -223,6 +224,7 @@ class LocalExecutor:
             )
         except (ArtifactError, ValueError) as error:
             return self.fail(job, str(error), took)
+        keep_evidence(job, record, self.layout)  # first: a record without it would stay so
         record = write_record(self.layout.records, record)
         end: End = "diverged" if record.status == "diverged" else "ok"
         return _Report(end=end, summary=summary_of(record), took=took)

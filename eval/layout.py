@@ -24,6 +24,11 @@ class Layout:
         return self.root / "artifacts"
 
     @property
+    def evidence(self) -> Path:
+        """What tasks saw image by image, each file named by its sha256; see `engine.evidence`."""
+        return self.root / "evidence"
+
+    @property
     def work(self) -> Path:
         """Checkpoints, logs and results of the stages, one folder for each job."""
         return self.root / "work"
@@ -31,7 +36,7 @@ class Layout:
     @property
     def folders(self) -> tuple[Path, ...]:
         """Those without which there is no run."""
-        return (self.records, self.artifacts, self.work, self.locks)
+        return (self.records, self.evidence, self.artifacts, self.work, self.locks)
 
     @property
     def logs(self) -> Path:

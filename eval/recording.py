@@ -39,6 +39,7 @@ def record_of_result(job: Job, *, command: str, message: str | None = None) -> R
         per_class=result.per_class,
         cost={**result.cost, **_backbone_cost(card)},
         weights_sha256=None if card is None else card.sha256,
+        evidence_sha256=result.evidence_sha256,
         environment={**result.environment, **_origin(command)},
         protocol={**job.protocol, **ran},
         notes=result.notes,

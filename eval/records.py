@@ -36,7 +36,8 @@ class Record(BaseModel):
     None for a control. protocol: everything that moves the number. weights_sha256: of the weights
     that the task started from (for "classification": ended with). message: why a cell failed.
     environment: machine and versions, "command" that asked for it and "finished" (UTC). notes:
-    what a reader of the number should know.
+    what a reader of the number should know. evidence_sha256: names the file under OUT/evidence/
+    that says what the task saw image by image (see `engine.evidence`).
     """
 
     model_config = ConfigDict(
@@ -63,6 +64,7 @@ class Record(BaseModel):
     per_class: dict[_Name, dict[_Name, Value]] = {}
     cost: dict[_Name, _Cost] = {}
     weights_sha256: str | None = None
+    evidence_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     environment: dict[str, str] = {}
     notes: tuple[str, ...] = ()
 
