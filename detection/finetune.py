@@ -26,6 +26,7 @@ def main(argv: list[str] | None = None) -> None:
         raise ValueError(f"benchmark {prepared.benchmark.name} has no [detection]")
     prepare_openmmlab()
 
+    from detection.evidence import detection_evidence
     from detection.protocol import detection_protocol
     from detection.training import detection_training
 
@@ -47,6 +48,9 @@ def main(argv: list[str] | None = None) -> None:
         protocol=detection_protocol(prepared.benchmark, prepared.digests["detection"]),
         classes=budget.classes,
         main_metric="mAP",
+        evidence=lambda metric: detection_evidence(
+            metric.tested, classes=budget.classes, root=budget.root
+        ),
         notes=prepared.notes("detection"),
     )
 

@@ -9,18 +9,23 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from detection.coco_average_precision import coco_average_precisions
+from detection.evidence import TestedImage
 from detection.scored_image import ScoredImage
 from detection.voc_average_precision import voc_average_precisions
 
 
 class DetectionMetric(BaseMetric):
-    """Collects detections and truth of the test images in original coordinates; see `compute`."""
+    """Collects detections and truth of the test images in original coordinates; see `compute`.
+
+    tested: the images of the last test, in their order, in the first process.
+    """
 
     default_prefix = ""
 
     def __init__(self, metric: str, num_classes: int) -> None:
         super().__init__()
         self.metric, self.num_classes = metric, num_classes
+        self.tested: list[TestedImage] = []
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         for sample in data_samples:
@@ -29,26 +34,27 @@ class DetectionMetric(BaseMetric):
                 (part["bboxes"].cpu().numpy().reshape(-1, 4), part["labels"].cpu().numpy())
                 for part in (sample["gt_instances"], sample["ignored_instances"])
             ]
-            self.results.append(
-                ScoredImage(
-                    boxes=found["bboxes"].cpu().numpy(),
-                    scores=found["scores"].cpu().numpy(),
-                    labels=found["labels"].cpu().numpy(),
-                    truth=np.concatenate([boxes for boxes, _ in parts]),
-                    truth_labels=np.concatenate([labels for _, labels in parts]),
-                    difficult=np.repeat([False, True], [len(labels) for _, labels in parts]),
-                    size=sample["ori_shape"],
-                )
+            scored = ScoredImage(
+                boxes=found["bboxes"].cpu().numpy(),
+                scores=found["scores"].cpu().numpy(),
+                labels=found["labels"].cpu().numpy(),
+                truth=np.concatenate([boxes for boxes, _ in parts]),
+                truth_labels=np.concatenate([labels for _, labels in parts]),
+                difficult=np.repeat([False, True], [len(labels) for _, labels in parts]),
+                size=sample["ori_shape"],
             )
+            self.results.append(TestedImage(path=sample["img_path"], scored=scored))
 
-    def compute_metrics(self, results: list[ScoredImage]) -> dict[str, Any]:
-        voc = voc_average_precisions(results, self.num_classes)
+    def compute_metrics(self, results: list[TestedImage]) -> dict[str, Any]:
+        self.tested = list(results)  # the collected ones, which the caller forgets
+        images = [tested.scored for tested in results]
+        voc = voc_average_precisions(images, self.num_classes)
         means = {name: _mean(values) for name, values in voc.items()}
         return {
             "mAP": means[self.metric],
             "mAP_voc07": means["voc07_11point"],
             "mAP_area": means["area"],
-            **coco_average_precisions(results, self.num_classes),
+            **coco_average_precisions(images, self.num_classes),
             "per_class": voc[self.metric],
             "n": len(results),
         }

@@ -7,6 +7,8 @@ same order of equal scores. eval_map itself is the plain way (`voc_ap` of engine
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,21 +30,25 @@ def voc_average_precisions(
     """
     if not is_fast("voc_ap"):
         return _by_mmdet(images, num_classes)
-    rows, count = stack(images), len(images)
-    # By class, within it by image, within that as the detector gave them.
-    group = rows.labels * count + rows.image
-    order = np.argsort(group, kind="stable")
-    group, scores = group[order], rows.scores[order]
-    right, wrong = _judge(rows, count, group, order)
+    rows = stack(images)
+    judged = judge(rows, len(images), num_classes)
     objects = np.bincount(rows.truth_labels[~rows.difficult], minlength=num_classes)
-    bounds = np.searchsorted(group, np.arange(num_classes + 1) * count)
+    return precisions(judged.right, judged.wrong, judged.bounds, objects)
+
+
+def precisions(
+    right: np.ndarray, wrong: np.ndarray, bounds: np.ndarray, objects: np.ndarray
+) -> dict[str, list[float | None]]:
+    """AP in percent for each class, by the names of VOC_MODES; None for one without objects.
+
+    right, wrong: (d,) bool in the order of `Judged`; bounds: (K + 1,) where each class begins;
+    objects: (K,) how many there are to be found.
+    """
     found: dict[str, list[float | None]] = {name: [] for name in VOC_MODES}
-    for label in range(num_classes):
+    for label, positives in enumerate(objects.astype(np.float64)):
         ours = slice(bounds[label], bounds[label + 1])
-        ranking = np.argsort(-scores[ours])  # as eval_map sorts, equal scores included
-        hits = np.cumsum(right[ours][ranking], dtype=np.float32)
-        misses = np.cumsum(wrong[ours][ranking], dtype=np.float32)
-        positives = np.float64(objects[label])
+        hits = np.cumsum(right[ours], dtype=np.float32)
+        misses = np.cumsum(wrong[ours], dtype=np.float32)
         precision = hits / np.maximum(hits + misses, _EPSILON)
         for name, value in zip(
             VOC_MODES,
@@ -53,32 +59,93 @@ def voc_average_precisions(
     return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """Detections by class, within it the best scored first, each held against the truth once.
+
+    row: (d,) its place among the detections that were given. image: (d,) of which image. right,
+    wrong: (d,) bool; neither for one on a difficult object. claimed: (d,) the object that it is on,
+    -1 where it is on none or on a difficult one.
+    bounds: (num_classes + 1,) where each class begins.
+    """
+
+    row: np.ndarray
+    image: np.ndarray
+    right: np.ndarray
+    wrong: np.ndarray
+    claimed: np.ndarray
+    bounds: np.ndarray
+
+    def of_class(self, label: int) -> slice:
+        return slice(self.bounds[label], self.bounds[label + 1])
+
+
+def judge(rows: Stacked, count: int, num_classes: int) -> Judged:
+    """Which detections are right at IoU 0.5; see `voc_average_precisions`. count: of images."""
+    # By class, within it by image, within that as the detector gave them.
+    group = rows.labels * count + rows.image
+    order = np.argsort(group, kind="stable")
+    group, scores = group[order], rows.scores[order]
+    right, wrong, claimed = _judge(rows, count, group, order)
+    bounds = np.searchsorted(group, np.arange(num_classes + 1) * count)
+    ranking = np.arange(len(group))
+    for start, end in pairwise(bounds):
+        ranking[start:end] = start + np.argsort(-scores[start:end])  # as eval_map, ties included
+    return Judged(
+        row=order[ranking],
+        image=rows.image[order][ranking],
+        right=right[ranking],
+        wrong=wrong[ranking],
+        claimed=claimed[ranking],
+        bounds=bounds,
+    )
+
+
+def pairs(
+    group: np.ndarray, truth_group: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """All pairs of a detection and an object of its group; truth_group: rising.
+
+    Returns the detections that have an object, where the pairs of each begin, and for each pair
+    whose it is (a place in the first) and its object.
+    """
+    first = np.searchsorted(truth_group, group, side="left")
+    counts = np.searchsorted(truth_group, group, side="right") - first
+    some = np.flatnonzero(counts)
+    first, counts = first[some], counts[some]
+    begin = np.cumsum(counts) - counts
+    owner = np.repeat(np.arange(len(some)), counts)
+    return some, begin, owner, np.arange(len(owner)) - begin[owner] + first[owner]
+
+
+def greatest(
+    values: np.ndarray, begin: np.ndarray, owner: np.ndarray, partner: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each owner's pairs the greatest value, and the first partner that has it."""
+    most = np.maximum.reduceat(values, begin)
+    best = np.flatnonzero(values == most[owner])[::-1]  # the first of equals is written last
+    matched = np.zeros(len(begin), np.intp)
+    matched[owner[best]] = partner[best]
+    return most, matched
+
+
 def _judge(
     rows: Stacked, count: int, group: np.ndarray, order: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which detections are right and which wrong, in the order given; on difficult ones neither."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which detections are right, which wrong, and what they are on, in the order given."""
     right, wrong = np.zeros(len(group), bool), np.ones(len(group), bool)
+    on = np.full(len(group), -1)
     truth_group = rows.truth_labels * count + rows.truth_image
     truth_order = np.lexsort((rows.difficult, truth_group))  # difficult ones behind the others
     truth_group, difficult = truth_group[truth_order], rows.difficult[truth_order]
     boxes = rows.boxes[order].astype(np.float32, copy=False)
     truth = rows.truth[truth_order].astype(np.float32, copy=False)
 
-    # All pairs of a detection and an object of its image and class.
-    first = np.searchsorted(truth_group, group, side="left")
-    pairs = np.searchsorted(truth_group, group, side="right") - first
-    some = np.flatnonzero(pairs)
+    some, begin, owner, partner = pairs(group, truth_group)
     if not some.size:
-        return right, wrong
-    first, pairs = first[some], pairs[some]
-    begin = np.cumsum(pairs) - pairs
-    owner = np.repeat(np.arange(len(some)), pairs)
-    partner = np.arange(len(owner)) - begin[owner] + first[owner]
-    overlap = _overlaps(boxes[some[owner]], truth[partner])
-    most = np.maximum.reduceat(overlap, begin)
-    best = np.flatnonzero(overlap == most[owner])[::-1]  # the first of equals is written last
-    matched = np.zeros(len(some), np.intp)
-    matched[owner[best]] = partner[best]
+        return right, wrong, on
+    overlap = overlaps(boxes[some[owner]], truth[partner])
+    most, matched = greatest(overlap, begin, owner, partner)
 
     near = most >= 0.5
     wrong[some[near]] = False
@@ -88,7 +155,8 @@ def _judge(
     wrong[claim] = True
     wrong[winners] = False
     right[winners] = True
-    return right, wrong
+    on[claim] = truth_order[claimed]
+    return right, wrong, on
 
 
 def _winners(
@@ -114,7 +182,7 @@ def _winners(
     return winners
 
 
-def _overlaps(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def overlaps(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """IoU of each row with its own; corners inclusive, float32 in the order of bbox_overlaps."""
     areas = [
         (part[:, 2] - part[:, 0] + 1) * (part[:, 3] - part[:, 1] + 1) for part in (boxes, truth)

@@ -1,7 +1,8 @@
 """What a task saw, image by image: arrays and pictures in one file beside its result.
 
 A record holds means; what is between two means (which images changed, how sure a difference is,
-what was mistaken for what) is computed from this, without any training. Nothing here imports torch.
+what was mistaken for what) is computed from this, without any training. Nothing here imports torch,
+or numpy before it is needed: what answers a wrong command line imports this.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from backbones.atomic import write_bytes_atomic
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 FILE_NAME = "evidence.safetensors"
 _FORMAT = "1"
 _PICTURE = "picture/"
+_CONTENT = "evidence"
 _LARGEST_BYTES = 2**31
 
 
@@ -39,20 +43,22 @@ class Evidence:
     pictures: Mapping[str, bytes] = field(default_factory=dict)
 
     def write(self, path: str | os.PathLike[str]) -> str:
-        """Writes the file whole or not at all; gives its sha256."""
+        """Writes the file whole or not at all; gives its sha256, the same for the same content."""
+        import numpy as np
         from safetensors.numpy import save
 
         tensors = {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
         for name, picture in self.pictures.items():
             tensors[_PICTURE + name] = np.frombuffer(picture, np.uint8)
+        content = {
+            "format": _FORMAT,
+            "task": self.task,
+            "classes": self.classes,
+            "images": self.images,
+        }
         data = save(
             tensors,
-            metadata={
-                "format": _FORMAT,
-                "task": self.task,
-                "classes": json.dumps(self.classes),
-                "images": json.dumps(self.images),
-            },
+            metadata={_CONTENT: json.dumps(content)},  # several entries come in no fixed order
         )
         write_bytes_atomic(path, data)
         return hashlib.sha256(data).hexdigest()
@@ -72,14 +78,15 @@ def read_evidence(path: Path, *, sha256: str | None = None) -> Evidence:
     try:
         tensors = load(data)
         length = int.from_bytes(data[:8], "little")
-        known = json.loads(data[8 : 8 + length])["__metadata__"]
+        known = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_CONTENT])
+        task = str(known["task"])
         if known["format"] != _FORMAT:
             raise ValueError(f"format {known['format']!r}, expected {_FORMAT!r}")
-        classes, images = (tuple(map(str, json.loads(known[key]))) for key in ("classes", "images"))
+        classes, images = (tuple(map(str, known[key])) for key in ("classes", "images"))
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no evidence of a task: {error}") from error
     return Evidence(
-        task=known["task"],
+        task=task,
         classes=classes,
         images=images,
         arrays={name: value for name, value in tensors.items() if not name.startswith(_PICTURE)},

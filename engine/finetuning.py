@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbones.card import Card
+from engine.evidence import FILE_NAME, Evidence
 from engine.processes import is_main, tell
 from engine.results import Metric, StageResult
 
@@ -126,11 +127,14 @@ def finetune(
     protocol: dict[str, Any],
     classes: Sequence[str],
     main_metric: str,
+    evidence: Callable[[Any], Evidence],
     notes: tuple[str, ...] = (),
 ) -> None:
-    """Trains, tests once with the last weights, writes the StageResult to `result`.
+    """Trains, tests once with the last weights, writes the StageResult to `result`, what the test
+    saw beside it.
 
-    notes: what a reader of the result should know.
+    evidence: makes that of the runner's metric, after the test, in the first process. notes: what
+    a reader of the result should know.
     """
     from backbones.cost import count_parameters
     from engine.cost import peak_memory_mb, stopwatch
@@ -153,6 +157,10 @@ def finetune(
         model_parameters=count_parameters(runner.model),
         **runner.step_cost,
     )
+    seen = None
+    if measured and is_main():
+        (metric,) = runner.val_loop.evaluator.metrics
+        seen = evidence(metric).write(result.parent / FILE_NAME)
     found = StageResult(
         status="ok" if measured else "diverged",
         metrics={name: Metric(value=value, n=n) for name, value in measured.items()},
@@ -161,6 +169,7 @@ def finetune(
         protocol={**protocol, **runner.protocol},
         environment=environment(),
         notes=(*notes, *runner.notes),
+        evidence_sha256=seen,
     )
     if is_main():
         found.write(result)

@@ -42,6 +42,11 @@ def seed_globally(entropy: Sequence[int]) -> None:
     torch.manual_seed(int(words[2]))
 
 
+def label_rng(seed: int, sample: int) -> np.random.Generator:
+    """The generator of what happens to one training label, the same in each epoch."""
+    return np.random.default_rng([seed, sample, 2, 2])
+
+
 class EpochStream(Sampler[SampleKey]):
     """An endless stream of keys: each epoch a permutation of all samples, epochs end to end.
 

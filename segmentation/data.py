@@ -17,6 +17,7 @@ from benchmarks.errors import DataError
 from benchmarks.image_files import check_image
 from benchmarks.loading import LoadPixels
 from benchmarks.pixels import read_indices
+from benchmarks.sample_pictures import names_below, sample_places
 from benchmarks.schema import SegmentationBudget
 from engine.equal_sizes import whole_image_loader
 from engine.randomness import KeyedDataset
@@ -140,3 +141,9 @@ def test_data(budget: SegmentationBudget, *, interpolation: str) -> DataLoader[A
         workers=min(1, budget.workers),
         collate=pseudo_collate,
     )
+
+
+def sample_paths(dataset: Any, root: Path) -> frozenset[str]:
+    """`img_path` of the images of a data set whose masks are kept to be looked at."""
+    paths = [dataset.get_data_info(index)["img_path"] for index in range(len(dataset))]
+    return frozenset(paths[place] for place in sample_places(names_below(root, paths)))

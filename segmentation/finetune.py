@@ -26,6 +26,7 @@ def main(argv: list[str] | None = None) -> None:
         raise ValueError(f"benchmark {prepared.benchmark.name} has no [segmentation]")
     prepare_openmmlab()
 
+    from segmentation.evidence import segmentation_evidence
     from segmentation.protocol import segmentation_protocol
     from segmentation.training import segmentation_training
 
@@ -47,6 +48,9 @@ def main(argv: list[str] | None = None) -> None:
         protocol=segmentation_protocol(prepared.benchmark, prepared.digests["segmentation"]),
         classes=budget.classes,
         main_metric="mIoU",
+        evidence=lambda metric: segmentation_evidence(
+            metric.tested, classes=budget.classes, root=budget.root
+        ),
         notes=prepared.notes("segmentation"),
     )
 

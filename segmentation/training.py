@@ -11,7 +11,7 @@ from backbones.card import Card
 from benchmarks.schema import SegmentationBudget
 from engine.finetuning import finetuning_runner
 from engine.randomness import seed_globally
-from segmentation.data import test_data, training_data
+from segmentation.data import sample_paths, test_data, training_data
 from segmentation.metric import SegmentationMetric
 from segmentation.model import parameter_schedule, segmentor_config
 
@@ -32,14 +32,15 @@ def segmentation_training(
     """A runner that trains for the budget's iterations and tests once, with the last weights."""
     seed_globally([seed])  # some heads draw their weights when they are built
     interpolation = card.preprocessing.interpolation
+    test = test_data(budget, interpolation=interpolation)
     return finetuning_runner(
         label=label,
         stage="segmentation",
         scope="mmseg",
         model=MODELS.build(segmentor_config(artifact, card, budget)),
         training=training_data(budget, interpolation=interpolation, seed=seed),
-        test=test_data(budget, interpolation=interpolation),
-        metric=SegmentationMetric(),
+        test=test,
+        metric=SegmentationMetric(samples=sample_paths(test.dataset, budget.root)),
         steps=budget.iterations,
         learning_rate=budget.learning_rate,
         weight_decay=budget.weight_decay,

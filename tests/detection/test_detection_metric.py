@@ -285,6 +285,7 @@ def test_a_class_without_objects_has_no_precision_and_does_not_count() -> None:
 def sample(scores: list[float], labels: list[int]) -> dict[str, Any]:
     """What the detector hands to the metric: as many detections of box A as scores."""
     return {
+        "img_path": "JPEGImages/0.jpg",
         "ori_shape": (220, 220),
         "gt_instances": {
             "bboxes": torch.tensor([A, B], dtype=torch.float), "labels": torch.tensor([0, 2])

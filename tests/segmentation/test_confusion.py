@@ -16,7 +16,7 @@ from engine.finetuning import prepare_openmmlab
 prepare_openmmlab()
 from mmseg.evaluation import IoUMetric  # noqa: E402
 
-from segmentation.confusion import class_areas  # noqa: E402
+from segmentation.confusion import class_areas, label_pairs  # noqa: E402
 from segmentation.metric import SegmentationMetric  # noqa: E402
 
 
@@ -39,7 +39,7 @@ def masks(seed: int, classes: int, label_type: torch.dtype) -> tuple[torch.Tenso
 )
 def test_areas_are_mmsegmentations(seed: int, classes: int, label_type: torch.dtype) -> None:
     predicted, label = masks(seed, classes, label_type)
-    found = class_areas(predicted, label, classes, 255)
+    found = class_areas(label_pairs(predicted, label, 255), classes)
     expected = IoUMetric.intersect_and_union(predicted, label.to(predicted), classes, 255)
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.dtype == theirs.dtype
@@ -53,7 +53,7 @@ def test_areas_are_scikit_learns() -> None:
     matrix = confusion_matrix(label[counts], predicted[counts], labels=range(5))
     hits, predictions, labels = matrix.diagonal(), matrix.sum(0), matrix.sum(1)
     expected = [hits, predictions + labels - hits, predictions, labels]
-    found = class_areas(predicted, label, 5, 255)
+    found = class_areas(label_pairs(predicted, label, 255), 5)
     assert [areas.tolist() for areas in found] == [areas.tolist() for areas in expected]
 
 
