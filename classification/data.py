@@ -18,8 +18,9 @@ from benchmarks.pixels import EncodedImage, read_rgb
 from classification.augmentation import augment, center_view
 from classification.recipe import Recipe
 from classification.resampling import Interpolation
+from classification.tricks.trick import Trick
 from engine.fast_paths import is_fast
-from engine.randomness import SampleKey, sample_rng
+from engine.randomness import SampleKey, label_rng, sample_rng
 
 
 def as_sample(view: np.ndarray, label: int, lighting: np.ndarray | None = None) -> dict[str, Any]:
@@ -76,9 +77,12 @@ class TrainingImages(_Views):
         size: int,
         recipe: Recipe,
         seed: int,
+        num_classes: int,
     ) -> None:
-        self.samples, self.size = samples, size
+        self.samples, self.size, self.num_classes = samples, size, num_classes
         self.augmentation, self.tricks, self.seed = recipe.augmentation, recipe.acting, seed
+        plain = Trick.transform_label
+        self.relabeling = [t for t in self.tricks if type(t).transform_label is not plain]
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -93,7 +97,14 @@ class TrainingImages(_Views):
             tricks=self.tricks,
             rng=rng,
         )
-        return as_sample(view, label, lighting)
+        return as_sample(view, self.label_of(key.sample, label), lighting)
+
+    def label_of(self, sample: int, label: int) -> int:
+        """What the training takes for the label of a sample, in each epoch alike."""
+        for trick in self.relabeling:
+            rng = label_rng(self.seed, sample)
+            label = trick.transform_label(label, self.num_classes, rng)
+        return label
 
 
 class ValidationImages(_Views):

@@ -14,9 +14,9 @@ from typing import Any, Literal
 from backbones.atomic import sha256_file
 from backbones.card import read_card
 from benchmarks.schema import Benchmark
+from classification.derived import find_recipe
 from classification.names import parse_backbone, split_recipe
 from classification.protocol import pretraining_protocol
-from classification.recipes import RECIPES
 from classification.tricks import Pretrained
 
 # A teacher is trained once and shared by the students of all seeds.
@@ -71,7 +71,7 @@ class TeacherSource:
 
 def teacher_of(name: str) -> TeacherSource | None:
     """The teacher of the recipe of `name`, if it distills. Raises UnknownNameError."""
-    distillation = RECIPES[parse_backbone(name)[1]].distillation
+    distillation = find_recipe(parse_backbone(name)[1]).distillation
     if distillation is None:
         return None
     text = distillation.teacher
@@ -94,7 +94,8 @@ def trained_identity(
     Raises ValueError where teachers form a circle.
     """
     _check_circle(name)
-    architecture, recipe = parse_backbone(name)
+    architecture, recipe_name = parse_backbone(name)
+    recipe = find_recipe(recipe_name)
     teacher = teacher_of(name)
     taught_by = None
     if teacher is not None and teacher.kind == "trained":
@@ -103,12 +104,10 @@ def trained_identity(
         taught_by = teacher.facts()
     facts = {
         "kind": "trained",
-        "protocol": pretraining_protocol(
-            architecture, RECIPES[recipe], benchmark, digests["pretraining"]
-        ),
+        "protocol": pretraining_protocol(architecture, recipe, benchmark, digests["pretraining"]),
         "teacher": taught_by,
     }
-    for trick in RECIPES[recipe].tricks:
+    for trick in recipe.tricks:
         if isinstance(trick, Pretrained):  # its knob is a path, which says nothing of the weights
             facts["start"] = read_card(trick.artifact).sha256
     return Identity(facts=facts, seed=seed)
@@ -131,7 +130,7 @@ def artifact_name(name: str, identity: Identity) -> str:
 def safe_name(name: str) -> str:
     """A file name out of any SPEC: `scratch:resnet50d` -> `scratch-resnet50d`, at most 80 long."""
     name = re.sub(r"@.*/", "@", name)  # of a weights file only its own name
-    return re.sub(r"[^A-Za-z0-9_.]+", "-", name).strip("-.")[:80] or "unnamed"
+    return re.sub(r"[^A-Za-z0-9_.+]+", "-", name).strip("-.")[:80] or "unnamed"
 
 
 def digest_of(facts: Mapping[str, Any]) -> str:

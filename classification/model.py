@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
+from backbones.artifact import load_artifact, load_head
 from backbones.base import Backbone
 from classification.recipe import Recipe
 from classification.tricks.binary_cross_entropy import binary_cross_entropy
@@ -48,6 +48,19 @@ class Classifier(nn.Module):
         if self.auxiliary is None or self.auxiliary_level is None or not self.training:
             return logits
         return logits, self.auxiliary(levels[self.auxiliary_level])
+
+
+def load_classifier(directory: str | os.PathLike[str]) -> Classifier:
+    """The classifier that an artifact was exported from, in eval mode and without gradients.
+
+    Torch's global generator is left as it was. Raises ArtifactError where there is no classifier.
+    """
+    head = load_head(directory)
+    backbone = load_artifact(directory)
+    with torch.random.fork_rng(devices=[]):  # the initial head is drawn, and replaced at once
+        classifier = Classifier(backbone, len(head["bias"]))
+    classifier.head.load_state_dict(head)
+    return classifier.eval().requires_grad_(False)
 
 
 class _Shared(list[nn.Module]):
@@ -129,34 +142,3 @@ class TrainedClassifier(BaseModel):
                 logits.float(), targets, threshold=self.recipe.loss_threshold
             )
         return cross_entropy(logits.float(), targets)
-
-
-class TopKAccuracy(BaseMetric):
-    """Share of validation images whose label is among the k highest logits, in percent.
-
-    100 where there are no more than k classes.
-    """
-
-    default_prefix = ""
-
-    def __init__(self, num_classes: int, *, ks: Sequence[int] = (1, 5)) -> None:
-        super().__init__()
-        self.num_classes, self.ks = num_classes, tuple(ks)
-
-    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Tensor]]) -> None:
-        logits = torch.stack([sample["logits"] for sample in data_samples])
-        labels = torch.stack([sample["label"].reshape(()) for sample in data_samples])
-        order = logits.argsort(dim=1, descending=True, stable=True)
-        ranks = (order == labels[:, None]).int().argmax(dim=1)
-        self.results += zip(labels.tolist(), ranks.tolist(), strict=True)
-
-    def compute_metrics(self, results: list[tuple[int, int]]) -> dict[str, Any]:
-        labels, ranks = np.array(results).T
-        metrics: dict[str, Any] = {f"top{k}": 100 * float(np.mean(ranks < k)) for k in self.ks}
-        correct = ranks < 1
-        metrics["top1_per_class"] = [
-            100 * float(correct[labels == c].mean()) if (labels == c).any() else None
-            for c in range(self.num_classes)
-        ]
-        metrics["n"] = len(results)
-        return metrics

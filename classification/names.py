@@ -1,8 +1,10 @@
-"""The grammar of a trained backbone's name: `<architecture>_<recipe>`."""
+"""The grammar of a trained backbone's name: `<architecture>_<recipe>`, the recipe registered or
+derived from one that is (`classification.derived`)."""
 
 from __future__ import annotations
 
 from backbones.catalog import ARCHITECTURES, UnknownNameError, check_architecture, nearest
+from classification.derived import find_recipe, split_backbone
 from classification.recipes import RECIPES
 
 
@@ -13,6 +15,7 @@ def parse_backbone(name: str) -> tuple[str, str]:
     """
     if (found := split_recipe(name)) is not None:
         check_architecture(found[0])
+        find_recipe(found[1])
         return found
     for architecture in sorted(ARCHITECTURES, key=len, reverse=True):
         recipe = name.removeprefix(f"{architecture}_")
@@ -30,8 +33,4 @@ def parse_backbone(name: str) -> tuple[str, str]:
 
 def split_recipe(name: str) -> tuple[str, str] | None:
     """(architecture, recipe) of a name that ends in a known recipe; the longest one counts."""
-    for recipe in sorted(RECIPES, key=len, reverse=True):
-        architecture = name.removesuffix(f"_{recipe}")
-        if architecture != name and architecture:
-            return architecture, recipe
-    return None
+    return split_backbone(name)

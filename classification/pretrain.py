@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 if not __package__:  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -18,14 +18,18 @@ from benchmarks.imagenet_layout import ImageNetIndex, read_index
 from benchmarks.prepare import PreparedBenchmark, ensure_ready
 from benchmarks.schema import load_benchmark
 from classification.budget import TrainingPlan, training_plan
+from classification.derived import find_recipe
 from classification.identity import TEACHER_SEED, artifact_name, teacher_of, trained_identity
 from classification.names import parse_backbone
 from classification.protocol import pretraining_protocol
-from classification.recipes import RECIPES
 from classification.recipes.user_file import load_user_file
+from engine.evidence import FILE_NAME
 from engine.processes import is_main, tell, wait_for_others
 from engine.results import Metric, StageResult
 from engine.stage import run_stage
+
+if TYPE_CHECKING:
+    from classification.metric import AnswerMetric
 
 
 def pretrain(
@@ -35,10 +39,12 @@ def pretrain(
     seed: int,
     artifact: Path,
     work_dir: Path,
+    result: Path,
     teacher: str | None,
     auto_accumulate: bool = False,
 ) -> StageResult:
-    """Trains, validates top-1 and top-5, writes the artifact and proves it; see `StageResult`.
+    """Trains, validates, writes the artifact and proves it, and what it saw beside `result`, where
+    the caller writes what this gives; see `StageResult`.
 
     teacher: the directory of its artifact, or `timm:<model>[@FILE]`. A diverged run leaves no
     artifact. An interrupted one goes on from its last checkpoint.
@@ -57,7 +63,7 @@ def pretrain(
     train = training_images(budget, prepared.digests["pretraining"])
     val = read_index(budget.root, "val", left_out=budget.left_out)
     plan = training_plan(
-        RECIPES[recipe_name], budget, len(train.samples), architecture=architecture
+        find_recipe(recipe_name), budget, len(train.samples), architecture=architecture
     )
     protocol = pretraining_protocol(
         architecture, plan.recipe, prepared.benchmark, prepared.digests["pretraining"]
@@ -91,6 +97,7 @@ def pretrain(
     cost["peak_memory_mb"] = peak_memory_mb()
     cost["iterations"] = runner.iter
     cost.update(runner.step_cost)
+    cost.update(_teachers_cost(teacher))
     protocol = {**protocol, "precision": training.precision, **runner.protocol}
     known = (*training.notes, *prepared.notes("pretraining"), *runner.notes)
     if metrics is None:
@@ -102,6 +109,7 @@ def pretrain(
             notes=known,
         )
     notes = (*known, *_weak_teacher(name, metrics, teacher))
+    evidence_sha256 = None
     if is_main():
         _export(
             training.classifier,
@@ -115,16 +123,48 @@ def pretrain(
             cost=cost,
             notes=notes,
         )
+        evidence_sha256 = _leave_evidence(training.metric, train.classes, val, result)
     wait_for_others()  # its student may be next
     return StageResult(
         status="ok",
-        metrics={key: Metric(value=metrics[key], n=metrics["n"]) for key in ("top1", "top5")},
+        metrics=_metrics(metrics),
         per_class={"top1": dict(zip(train.classes, metrics["top1_per_class"], strict=True))},
         cost=cost,
         protocol=protocol,
         environment=environment(),
         notes=notes,
+        evidence_sha256=evidence_sha256,
     )
+
+
+def _metrics(found: dict[str, Any]) -> dict[str, Metric]:
+    n = found["n"]
+    return {
+        **{key: Metric(value=found[key], n=n) for key in ("top1", "top5")},
+        "ece": Metric(value=found["ece"], n=n, higher_is_better=False),
+        "nll": Metric(value=found["nll"], n=n, unit="nats", higher_is_better=False),
+    }
+
+
+def _leave_evidence(
+    metric: AnswerMetric, classes: tuple[str, ...], val: ImageNetIndex, result: Path
+) -> str:
+    """Writes what the last validation saw beside the result; gives the file's sha256."""
+    from classification.evidence import classification_evidence
+
+    assert metric.answers is not None, "a validation follows the last step"
+    evidence = classification_evidence(metric.answers, classes=classes, samples=val.samples)
+    return evidence.write(result.parent / FILE_NAME)
+
+
+def _teachers_cost(teacher: str | None) -> dict[str, float]:
+    """teacher_seconds: of the training of its teacher, and of that one's own, as far as known."""
+    if teacher is None or teacher.startswith("timm:"):
+        return {}
+    known = read_card(teacher).cost or {}
+    if "seconds" not in known:
+        return {}
+    return {"teacher_seconds": known["seconds"] + known.get("teacher_seconds", 0.0)}
 
 
 def _weak_teacher(name: str, metrics: dict[str, Any], teacher: str | None) -> tuple[str, ...]:
@@ -176,7 +216,7 @@ def _export(
             },
             "seed": seed,
             "cost": {
-                "seconds": cost["seconds"],
+                **{key: cost[key] for key in ("seconds", "teacher_seconds") if key in cost},
                 "parameters": count_parameters(backbone),
                 "gmacs": count_gmacs(backbone, backbone.native_size),
                 "gmacs_image_size": backbone.native_size,
@@ -216,6 +256,7 @@ def main(argv: list[str] | None = None) -> None:
         seed=arguments.seed,
         artifact=arguments.artifact,
         work_dir=arguments.work_dir,
+        result=arguments.result,
         teacher=arguments.teacher,
         auto_accumulate=arguments.auto_accumulate,
     )
@@ -245,22 +286,25 @@ def pretrain_with_teachers(
                 )
             )
     work_dir = out / "work" / artifact.name
+    result_file = work_dir / "result.json"
     result = pretrain(
         name,
         prepared,
         seed=seed,
         artifact=artifact,
         work_dir=work_dir,
+        result=result_file,
         teacher=teacher,
         auto_accumulate=auto_accumulate,
     )
     if is_main():
-        result.write(work_dir / "result.json")
+        result.write(result_file)
     if result.status == "diverged":
         raise ValueError(f"{name}, seed {seed}, diverged; the log lies in {work_dir}")
     if is_main():
-        shown = ", ".join(f"{key} {metric.value:.1f}" for key, metric in result.metrics.items())
-        print(f"{name}, seed {seed}: {shown} on {result.metrics['top1'].n} images")
+        top1, top5 = result.metrics["top1"], result.metrics["top5"]
+        shown = f"top1 {top1.value:.1f}, top5 {top5.value:.1f} on {top1.n} images"
+        print(f"{name}, seed {seed}: {shown}")
     return artifact
 
 

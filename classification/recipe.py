@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -108,22 +109,34 @@ class Recipe:
         Raises ValueError for a trick that is not there, and for a recipe with numbers that none of
         its tricks has set (by dataclasses.replace): applied anew they would be lost.
         """
-        if trick.name not in self.trick_names:
-            raise ValueError(
-                f"the recipe has no {trick.name} to take away; it has "
-                f"{', '.join(self.trick_names) or 'no trick'}"
-            )
-        again, without = self.base, self.base
+        return self.only([name for name in self.trick_names if name != self._present(trick.name)])
+
+    def only(self, names: Collection[str]) -> Recipe:
+        """The recipe with these of its tricks alone, applied anew in their order.
+
+        Raises ValueError as `-` does, and where what is left contradicts itself.
+        """
+        wanted = {self._present(name) for name in names}
+        again, left = self.base, self.base
         for present in self.tricks:
             again = again | present
-            if present.name != trick.name:
-                without = without | present
+            if present.name in wanted:
+                left = left | present
         if again.numbers() != self.numbers():
+            gone = ", ".join(name for name in self.trick_names if name not in wanted)
             raise ValueError(
-                f"{trick.name} cannot be taken away: the recipe has numbers that its tricks did "
+                f"{gone} cannot be taken away: the recipe has numbers that its tricks did "
                 "not set; change them before the first trick, or by a trick"
             )
-        return without
+        return left
+
+    def _present(self, name: str) -> str:
+        if name not in self.trick_names:
+            raise ValueError(
+                f"the recipe has no {name} to take away; it has "
+                f"{', '.join(self.trick_names) or 'no trick'}"
+            )
+        return name
 
     @property
     def base(self) -> Recipe:

@@ -161,20 +161,16 @@ def half_precision_error(
 def _artifact_classifier(
     directory: str, num_classes: int
 ) -> tuple[nn.Module, Preprocessing, int | None]:
-    from backbones.artifact import load_artifact, load_head
-    from classification.model import Classifier
+    from classification.model import load_classifier
 
     if not Path(directory).is_dir():
         raise ValueError(
             f"the teacher {directory!r} is no artifact (a directory) and no timm:<model>[@FILE]; "
             f"a backbone's name is one only in a recipe, where the teacher is trained first"
         )
-    head = load_head(directory)
-    _check_classes(directory, len(head["bias"]), num_classes)
-    backbone = load_artifact(directory)
-    with torch.random.fork_rng(devices=[]):  # the initial head is drawn, and replaced at once
-        classifier = Classifier(backbone, num_classes)
-    classifier.head.load_state_dict(head)
+    classifier = load_classifier(directory)
+    _check_classes(directory, classifier.head.out_features, num_classes)
+    backbone = classifier.backbone
     return classifier, backbone.preprocessing, getattr(backbone, "fixed_size", None)
 
 

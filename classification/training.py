@@ -18,7 +18,8 @@ from backbones.preprocessing import IMAGENET_PAPER, Preprocessing
 from classification.budget import TrainingPlan
 from classification.data import Normalizer, TrainingImages, ValidationImages, ready_batch
 from classification.half_format import HalfFormat, half_format_of
-from classification.model import Classifier, TopKAccuracy, TrainedClassifier
+from classification.metric import AnswerMetric
+from classification.model import Classifier, TrainedClassifier
 from classification.recipe import Recipe
 from classification.teacher import load_teacher
 from engine.early_stopping import StopEarly
@@ -50,10 +51,12 @@ class LearningRate(Hook):
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """precision: of the steps; notes: what a reader of the result should know."""
+    """metric: of the validations. precision: of the steps; notes: what a reader of the result
+    should know."""
 
     runner: QuietRunner
     classifier: Classifier
+    metric: AnswerMetric
     precision: Precision
     notes: tuple[str, ...]
 
@@ -126,6 +129,7 @@ def build_training(
     def decays(parameter: nn.Parameter) -> bool:
         return all(trick.decays(parameter) for trick in recipe.acting)
 
+    metric = AnswerMetric(num_classes)
     clip = None if recipe.gradient_clip is None else {"max_norm": recipe.gradient_clip}
     hooks: list[Hook] = [LearningRate(plan)]
     if plan.patience is not None:
@@ -134,7 +138,9 @@ def build_training(
         label=label,
         model=model,
         loader=train_loader(
-            TrainingImages(train, size=plan.train_size, recipe=recipe, seed=seed),
+            TrainingImages(
+                train, size=plan.train_size, recipe=recipe, seed=seed, num_classes=num_classes
+            ),
             batch_size=plan.batch_size,
             seed=seed,
             workers=workers,
@@ -155,7 +161,7 @@ def build_training(
             workers=min(1, workers),
             collate=ready_batch,
         ),
-        val_metric=TopKAccuracy(num_classes),
+        val_metric=metric,
         val_interval=None if plan.validation_interval is None else _micro_steps(plan),
         work_dir=work_dir,
         seed=seed,
@@ -171,7 +177,9 @@ def build_training(
     )
     if half is not None:
         runner.logger.info(f"half precision: {half.precision} ({half.why})")
-    return Training(runner=runner, classifier=classifier, precision=precision, notes=notes)
+    return Training(
+        runner=runner, classifier=classifier, metric=metric, precision=precision, notes=notes
+    )
 
 
 def _formats(

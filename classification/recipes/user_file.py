@@ -106,6 +106,11 @@ def _check_trick(path: Path, trick: type[Trick]) -> None:
             f"{path}: the trick {trick.__name__} needs a name, a card = Card(...) and a kind, one "
             f"of {', '.join(KINDS)}"
         )
+    if not _NAME.fullmatch(name) or name == "all":  # which stands for all tricks of a recipe
+        raise RecipeFileError(
+            f"{path}: {name!r} cannot name a trick; expected lower-case letters, digits and _, and "
+            "not all"
+        )
     if name in TRICKS:
         raise RecipeFileError(f"{path}: there is a trick {name!r} already; name yours otherwise")
 

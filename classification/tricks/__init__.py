@@ -27,6 +27,7 @@ from classification.tricks.input_mixup import InputMixup
 from classification.tricks.inverse_decay import InverseDecay
 from classification.tricks.kaiming_initialization import KaimingInitialization
 from classification.tricks.l1_penalty import L1Penalty
+from classification.tricks.label_noise import LabelNoise
 from classification.tricks.label_smoothing import LabelSmoothing
 from classification.tricks.large_batch import LargeBatch
 from classification.tricks.linear_decay import LinearDecay
@@ -81,6 +82,7 @@ TRICKS: dict[str, type[Trick]] = {
     "one_cycle": OneCycle,
     "triangular": Triangular,
     "label_smoothing": LabelSmoothing,
+    "label_noise": LabelNoise,
     "distillation": Distillation,
     "binary_cross_entropy": BinaryCrossEntropy,
     "mixup": Mixup,
@@ -144,6 +146,7 @@ __all__ = [
     "InverseDecay",
     "KaimingInitialization",
     "L1Penalty",
+    "LabelNoise",
     "LabelSmoothing",
     "LargeBatch",
     "LinearDecay",

@@ -19,6 +19,7 @@ EXAMPLE_KNOBS: dict[str, dict[str, Any]] = {
     "polynomial_decay": {"power": 2.0},
     "warm_restarts": {"period": 10.0, "multiplier": 2.0},
     "label_smoothing": {"epsilon": 0.1},
+    "label_noise": {"fraction": 0.2},
     "distillation": {"teacher": "resnet152d_smooth", "temperature": 20},
     "binary_cross_entropy": {"threshold": 0.2},
     "mixup": {"alpha": 0.2},

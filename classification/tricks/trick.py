@@ -81,6 +81,10 @@ class Trick:
         """Whether weight decay acts on a parameter."""
         return True
 
+    def transform_label(self, label: int, num_classes: int, rng: np.random.Generator) -> int:
+        """Of a training image; rng follows from the run's seed and the image, not the epoch."""
+        return label
+
     def transform_view(self, view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(S, S, 3) RGB uint8 -> the same, after the random crop and flip, before colour noise."""
         return view

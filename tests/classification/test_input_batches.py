@@ -114,7 +114,7 @@ def images(tmp_path: Path) -> TrainingImages:
         file = tmp_path / f"{index}.jpg"
         Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(file)
         samples.append((file, index))
-    return TrainingImages(samples, size=24, recipe=standard, seed=0)
+    return TrainingImages(samples, size=24, recipe=standard, seed=0, num_classes=10)
 
 
 def test_a_batch_holds_its_samples_in_order(images: TrainingImages) -> None:

@@ -12,7 +12,8 @@ from sklearn.metrics import recall_score, top_k_accuracy_score
 from backbones import create_backbone, load_artifact, load_head, save_artifact
 from backbones.preprocessing import IMAGENET_PAPER, Preprocessing
 from classification.data import Normalizer
-from classification.model import Classifier, TopKAccuracy, TrainedClassifier
+from classification.metric import AnswerMetric
+from classification.model import Classifier, TrainedClassifier
 from classification.recipe import Recipe
 from classification.recipes import RECIPES
 from classification.teacher import load_teacher
@@ -52,7 +53,7 @@ def soft_cross_entropy(targets: np.ndarray, log_probabilities: np.ndarray) -> fl
 
 
 def measure(logits: torch.Tensor, labels: torch.Tensor, *, batch_size: int) -> dict:
-    metric = TopKAccuracy(logits.shape[1])
+    metric = AnswerMetric(logits.shape[1])
     for start in range(0, len(labels), batch_size):
         part = (logits[start : start + batch_size], labels[start : start + batch_size])
         samples = [{"logits": z, "label": y} for z, y in zip(*part, strict=True)]

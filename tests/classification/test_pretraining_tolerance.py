@@ -9,6 +9,7 @@ import pytest
 
 from backbones import read_card
 from classification.pretrain import main
+from engine.evidence import FILE_NAME, read_evidence
 from engine.results import StageResult
 
 
@@ -33,6 +34,12 @@ def test_what_was_left_out_stands_in_the_result(
     main([*words, "--tolerate", "3"])
     result = StageResult.read(tmp_path / "result.json")
     assert result.metrics["top1"].n == 8
+    evidence = read_evidence(tmp_path / FILE_NAME, sha256=result.evidence_sha256)
+    assert evidence.images == (
+        *("blue/0.jpg", "blue/1.jpg"),
+        *(f"{name}/{at}.jpg" for name in ("green", "red") for at in range(3)),
+    )
+    assert evidence.arrays["label"].tolist() == [0, 0, 1, 1, 1, 2, 2, 2]
     assert result.protocol["left_out"]["files"] == 2
     assert "2 unusable files were left out (--tolerate 3)" in result.notes
     assert (

@@ -37,7 +37,7 @@ def classification(prepared: PreparedBenchmark, workers: int) -> DataLoader[Any]
 
     recipe = mixup | RandAugment() | RandomErasing() | RepeatedAugmentation(2)
     index = read_index(prepared.benchmark.pretraining.root, "train")
-    images = TrainingImages(index.samples, size=32, recipe=recipe, seed=3)
+    images = TrainingImages(index.samples, size=32, recipe=recipe, seed=3, num_classes=3)
     return train_loader(
         images,
         batch_size=8,
