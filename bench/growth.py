@@ -280,7 +280,7 @@ def of_pixels(folder: Path) -> list[Curve]:
 
         step()
         steps.append(seconds_of(step, tries=5) / 8)
-        data = TrainingImages([(file, 0)], size=side, recipe=standard, seed=0)
+        data = TrainingImages([(file, 0)], size=side, recipe=standard, seed=0, num_classes=1)
 
         def view(data: TrainingImages = data) -> None:
             for epoch in range(40):
@@ -315,7 +315,7 @@ def _nothing_to_do(out: Path, names: list[str], seeds: list[int]) -> float:
 
     from benchmarks.schema import load_benchmark
     from engine.results import Metric
-    from eval.jobs import TASKS
+    from eval.jobs import FINE_TUNINGS
     from eval.layout import Layout
     from eval.plan import Plan, make_plan
     from eval.records import Record, Records, read_records, write_record
@@ -326,7 +326,7 @@ def _nothing_to_do(out: Path, names: list[str], seeds: list[int]) -> float:
     folder.mkdir(parents=True)
 
     def plan(records: Records) -> Plan:
-        return make_plan(specs, mini, TASKS, seeds, out, records=records, digests=DIGESTS)
+        return make_plan(specs, mini, FINE_TUNINGS, seeds, out, records=records, digests=DIGESTS)
 
     measured = {"classification": "top1", "detection": "mAP", "segmentation": "mIoU"}
     for job in plan(Records(by_key={})).jobs:
