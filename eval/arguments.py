@@ -6,9 +6,12 @@ import argparse
 
 from eval.jobs import TASKS
 
+ABLATIONS = ("stack", "leave-one-out", "one-at-a-time", "shapley")
+"""The modes of `eval.ablation`, which loads more than `--help` may."""
+
 _SPEC_HELP = (
-    "resnet50d_mixup, scratch:resnet50d, timm:<model>[@FILE], torchvision:<model>[@NAME], "
-    "a path to an artifact, or a quoted wildcard like 'resnet50d_*'"
+    "resnet50d_mixup, resnet50d_mixup-warmup, scratch:resnet50d, timm:<model>[@FILE], "
+    "torchvision:<model>[@NAME], a path to an artifact, or a quoted wildcard like 'resnet50d_*'"
 )
 _RUN = (
     "Pretrains backbones, fine-tunes a detector and a segmentor on each and on its control "
@@ -23,7 +26,10 @@ _SHOW = (
     "Every number that the pretraining of a backbone will use, and which trick set it; first "
     "as the recipe says it for ImageNet, then as the benchmark scales it."
 )
-_REPORT = "Writes the tables of everything that is recorded in a directory."
+_REPORT = (
+    "Writes the tables of everything that is recorded in one directory, or in those of several "
+    "people together, which stay as they are. What cannot stand in one table is left out and named."
+)
 _VALIDATE = (
     "Reads every file of a benchmark's data once: decodes it, checks annotations, counts "
     "classes, looks for test images among the training images, and keeps what every file was "
@@ -77,8 +83,25 @@ def make_parser() -> argparse.ArgumentParser:
         description=_REPORT,
         allow_abbrev=False,
     )
-    tables.add_argument("--out", metavar="DIR", help="default: runs/<benchmark>, or runs/mini")
-    tables.add_argument("--benchmark", metavar="NAME", help="where DIR holds several")
+    tables.add_argument(
+        "directories",
+        nargs="*",
+        metavar="DIR",
+        help="the --out of earlier runs, of one or several people; default: that of the report",
+    )
+    tables.add_argument(
+        "--out",
+        metavar="DIR",
+        help="where to write; default: the one DIR, or else runs/<benchmark>, or runs/mini",
+    )
+    tables.add_argument("--benchmark", metavar="NAME", help="where a DIR holds several")
+    tables.add_argument(
+        "--protocol",
+        action="append",
+        default=[],
+        metavar="DIGEST",
+        help="take the records of this protocol, as an earlier report names it, not the newest",
+    )
     validation = verbs.add_parser(
         "validate",
         help="read every file of a benchmark's data once",
@@ -116,10 +139,31 @@ def make_transfer_parser() -> argparse.ArgumentParser:
 def _add_common_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--backbone", nargs="+", metavar="SPEC", help=_SPEC_HELP)
+    add(
+        "--ablate",
+        nargs="+",
+        metavar="SPEC",
+        help="in place of --backbone: what each trick of resnet50d_mixup_distill is worth",
+    )
+    add(
+        "--ablation",
+        choices=ABLATIONS,
+        help="which of its recipes; default: stack, one trick more in each row",
+    )
+    add(
+        "--permutations",
+        type=_positive,
+        metavar="N",
+        help="with --ablation shapley: how many orders are drawn; default: 3",
+    )
     add("--benchmark", default="mini", metavar="NAME|FILE", help="mini, paper or a TOML file")
     add("--seeds", nargs="+", type=_seed, default=[0], metavar="N", help="default: 0")
     add("--out", metavar="DIR", help="default: runs/<benchmark>")
-    add("--dry-run", action="store_true", help="say which jobs there are, and do none")
+    add(
+        "--dry-run",
+        action="store_true",
+        help="say which jobs there are and how long they may take, and do none",
+    )
     add(
         "--auto-accumulate",
         action="store_true",
@@ -132,7 +176,7 @@ def _add_common_flags(parser: argparse.ArgumentParser) -> None:
 def _add_transfer_flags(parser: argparse.ArgumentParser) -> None:
     _add_common_flags(parser)
     add = parser.add_argument
-    add("--tasks", nargs="+", choices=TASKS, help="default: all that the benchmark has")
+    add("--tasks", nargs="+", choices=TASKS, help="default: the fine-tunings it has")
     add("--executor", choices=("local",), default="local", help="where the jobs run")
     add("--list", action="store_true", help="every name that --backbone and --benchmark take")
     add("--json", action="store_true", help="with --list: as JSON")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,26 @@ from classification.identity import (
     safe_name,
     teacher_of,
 )
+from classification.probe_protocol import probes_protocol
 from classification.recipes.user_file import user_file
+from classification.robustness_protocol import robustness_protocol
+from classification.speed_protocol import speed_protocol
 from detection.protocol import detection_protocol
 from eval.identity import backbone_identity, record_key, spec_protocol, width_of
-from eval.jobs import Job, Task, python_module
+from eval.jobs import FINE_TUNINGS, Job, Task, python_module
 from eval.layout import Layout
 from eval.records import Record, Records, TaskName
 from eval.specs import Spec, parse_spec
 from eval.state import state_of
 from segmentation.protocol import segmentation_protocol
 
+_PROTOCOLS: dict[Task, Callable[[Benchmark, str], dict[str, Any]]] = {
+    "detection": detection_protocol,
+    "segmentation": segmentation_protocol,
+    "probes": probes_protocol,
+    "robustness": robustness_protocol,
+    "speed": speed_protocol,
+}
 _UNKNOWN = dict.fromkeys(("pretraining", "detection", "segmentation"), "unknown")
 
 
@@ -60,10 +70,21 @@ class Chains:
         if maker is not None and maker.key is not None:
             cells.append(("classification", maker.key))
         for task in tasks:
-            job = self.add_finetuning(spec, identity, seed, task, artifact, maker)
-            assert job.key is not None, "a fine-tuning ends in a record"
+            if task == "robustness" and not self.classifies(spec):
+                continue
+            job = self.add_task(spec, identity, seed, task, artifact, maker)
+            assert job.key is not None, "a task ends in a record"
             cells.append((task, job.key))
         return cells
+
+    def classifies(self, spec: Spec) -> bool:
+        """Whether its artifact holds a classifier of this benchmark's classes."""
+        if spec.kind != "artifact":
+            return spec.kind == "trained"
+        assert spec.file is not None, "an artifact has its directory"
+        card = read_card(spec.file)
+        trained_on = None if card.dataset is None else card.dataset.get("digest")
+        return card.weights == "trained" and trained_on == self.data["pretraining"]
 
     def identity(self, spec: Spec, seed: int) -> Identity:
         if spec.name in self.imported:
@@ -165,7 +186,7 @@ class Chains:
             state=state,
         )
 
-    def add_finetuning(
+    def add_task(
         self,
         spec: Spec,
         identity: Identity,
@@ -174,8 +195,10 @@ class Chains:
         artifact: Path,
         maker: Job | None,
     ) -> Job:
-        protocol_of = {"detection": detection_protocol, "segmentation": segmentation_protocol}
-        protocol: dict[str, Any] = protocol_of[task](self.benchmark, self.data[task])
+        """The fine-tuning or measurement of an artifact."""
+        tuned = task in FINE_TUNINGS
+        data = self.data[task if tuned else "pretraining"]
+        protocol = _PROTOCOLS[task](self.benchmark, data)
         key = record_key(identity, task, protocol, seed)
         # The key stands in the folder's name, so that no run resumes one of another protocol.
         job_id = f"{task}-{self.folder(spec, identity)}-s{seed}-{key[:8]}"
@@ -191,7 +214,7 @@ class Chains:
                 artifact=artifact,
                 benchmark=self.argument,
                 tolerate=self.tolerate or None,
-                auto_accumulate=self.auto_accumulate or None,
+                auto_accumulate=(tuned and self.auto_accumulate) or None,
                 seed=seed,
                 work_dir=work,
                 result=work / "result.json",

@@ -21,7 +21,7 @@ from eval.layout import Layout
 from eval.plan import Plan
 from eval.process import INTERRUPTED_CODES, Stopped, one_line, run_process
 from eval.recording import record_of_card, record_of_failure, record_of_result
-from eval.records import Record, Records, find_final, write_record
+from eval.records import Record, Records, TaskName, find_final, write_record
 from eval.state import state_of
 from eval.tables import duration
 
@@ -130,6 +130,9 @@ class LocalExecutor:
                         break  # which may block others
                     if len(running) >= self.slots or unfinished.intersection(job.needs):
                         continue
+                    beside = [other for other, *_ in running.values()]
+                    if beside and (job.runs_alone or any(other.runs_alone for other in beside)):
+                        continue
                     lock = locks[job.id]
                     if not lock.acquire():
                         if job.id not in held_elsewhere:
@@ -220,7 +223,10 @@ class LocalExecutor:
                 read_card(job.artifact)
                 return _Report(end="ok", summary=READY, took=took)
             record = record_of_result(
-                job, command=self.command, message=ended.tail[-1] if ended.tail else None
+                job,
+                command=self.command,
+                message=ended.tail[-1] if ended.tail else None,
+                process_seconds=ended.seconds,
             )
         except (ArtifactError, ValueError) as error:
             return self.fail(job, str(error), took)
@@ -258,18 +264,26 @@ def _first_done(running: Collection[Future[_Report]], *, poll: bool) -> set[Futu
     return wait(running, _POLL_SECONDS if poll else None, FIRST_COMPLETED).done
 
 
+def on_gpu() -> bool:
+    """Whether the jobs find a GPU on this machine, known without torch."""
+    return Path("/dev/nvidia0").exists()
+
+
 def default_slots() -> int:
     """One job at a time on a GPU. On a processor, small networks on one core each get more done
     than one network on all of them; four, so that memory does not run out on large machines."""
-    if Path("/dev/nvidia0").exists():
+    if on_gpu():
         return 1
     return max(1, min(4, int(job_cores())))
 
 
-MAIN_METRICS = {
+MAIN_METRICS: dict[TaskName, tuple[str, ...]] = {
     "classification": ("top1", "top5"),
     "detection": ("mAP",),
     "segmentation": ("mIoU", "aAcc"),
+    "probes": ("linear_probe", "knn"),
+    "robustness": ("fgsm_top1", "corruption_top1"),
+    "speed": ("images_per_second_224",),
 }
 
 

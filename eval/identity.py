@@ -9,9 +9,9 @@ from typing import Any
 from backbones.atomic import sha256_file
 from backbones.card import read_card
 from benchmarks.schema import Benchmark
+from classification.derived import find_recipe
 from classification.identity import Identity, digest_of, trained_identity
 from classification.protocol import pretraining_protocol
-from classification.recipes import RECIPES
 from eval.specs import Spec
 
 
@@ -40,7 +40,7 @@ def backbone_identity(
 def spec_protocol(spec: Spec, benchmark: Benchmark, digests: Mapping[str, str]) -> dict[str, Any]:
     """The pretraining protocol of a trained backbone."""
     assert spec.recipe is not None, "a trained backbone has a recipe"
-    recipe = RECIPES[spec.recipe]
+    recipe = find_recipe(spec.recipe)
     return pretraining_protocol(spec.architecture, recipe, benchmark, digests["pretraining"])
 
 

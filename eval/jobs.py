@@ -10,18 +10,27 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 if TYPE_CHECKING:
     from eval.specs import Spec
 
-JobKind = Literal["obtain", "classification", "detection", "segmentation"]
+FineTuning = Literal["detection", "segmentation"]
+Measurement = Literal["probes", "robustness", "speed"]
+Task = FineTuning | Measurement
+JobKind = Literal["obtain", "classification"] | Task
 State = Literal["todo", "ok", "diverged"]
-Task = Literal["detection", "segmentation"]
 
-TASKS: tuple[Task, ...] = get_args(Task)
-"""What `--tasks` chooses from: the fine-tunings."""
+FINE_TUNINGS: tuple[FineTuning, ...] = get_args(FineTuning)
+MEASUREMENTS: tuple[Measurement, ...] = get_args(Measurement)
+"""What is measured on an artifact as it is, without training it further."""
+
+TASKS: tuple[Task, ...] = (*FINE_TUNINGS, *MEASUREMENTS)
+"""What `--tasks` chooses from."""
 
 MODULES: dict[JobKind, str] = {
     "obtain": "backbones.obtain",
     "classification": "classification.pretrain",
     "detection": "detection.finetune",
     "segmentation": "segmentation.finetune",
+    "probes": "classification.probe",
+    "robustness": "classification.robustness",
+    "speed": "classification.speed",
 }
 """The program of each kind of job."""
 
@@ -30,8 +39,8 @@ MODULES: dict[JobKind, str] = {
 class Job:
     """One process of a plan.
 
-    kind: "obtain" makes an artifact without training, "classification" by pretraining; the two
-    others fine-tune one. id: also the name of its folders. needs: ids of jobs that come first.
+    kind: "obtain" makes an artifact without training, "classification" by pretraining; the others
+    fine-tune or measure one. id: also the name of its folders. needs: ids of jobs that come first.
     artifact: the directory that it writes or reads. key, lineage, protocol: of the record that it
     ends in; "obtain" ends in none, and its key is None. state: "todo", or how it ended before.
     """
@@ -54,6 +63,11 @@ class Job:
     @property
     def done(self) -> bool:
         return self.state != "todo"
+
+    @property
+    def runs_alone(self) -> bool:
+        """Whether another job on the machine would change what it measures."""
+        return self.kind == "speed"
 
     @property
     def makes_artifact(self) -> bool:

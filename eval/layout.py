@@ -55,7 +55,9 @@ class Layout:
 
     @property
     def tables(self) -> tuple[Path, ...]:
-        return tuple(self.root / f"table.{kind}" for kind in ("md", "csv", "json"))
+        """And the page of them."""
+        kinds = ("md", "csv", "json", "tex")
+        return (*(self.root / f"table.{kind}" for kind in kinds), self.root / "report.html")
 
 
 _REFUSALS = {

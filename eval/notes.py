@@ -7,15 +7,19 @@ from typing import Any
 
 from eval.recording import ONLY_KNOWN_AFTER
 from eval.records import Record, TaskName, canonical
-from eval.summary import Table
-from eval.tables import problem_lines
+from eval.summary import TASK_OF_METRIC, Table
+from eval.tables import problem_lines, reading
 from eval.text import escape_markdown, in_one_line
 
 _TITLES: dict[TaskName, str] = {
     "classification": "Pretraining",
     "detection": "Detection",
     "segmentation": "Segmentation",
+    "probes": "Probes",
+    "robustness": "Robustness",
+    "speed": "Speed",
 }
+_MOST_REMARKS = 20
 _MODELS = ("detector", "segmentor")
 _BUDGET = {
     "image_size": "image size {}",
@@ -36,13 +40,9 @@ _BUDGET = {
 def make_notes(table: Table, records: Sequence[Record]) -> list[str]:
     """Lines of markdown: intervals, protocols, what is missing and why, machine, date, command."""
     used = [record for record in records if record.benchmark == table.benchmark]
-    notes = [_interval_note(table), "Time: pretraining and fine-tunings; a teacher's is not in it."]
-    for task in _TITLES:
-        protocols = {
-            canonical(record.protocol): record.protocol for record in used if record.task == task
-        }
-        if protocols:
-            notes.append(f"{_TITLES[task]}: {_describe(task, list(protocols.values()))}.")
+    notes = [escape_markdown(" ".join(reading(table))), *_evidence_notes(table)]
+    notes.append("Time: pretraining and fine-tunings; a teacher's is not in it.")
+    notes += [f"{escape_markdown(line)}." for line in protocol_lines(table, records)]
     for row in table.rows:
         size = row.cost.get("gmacs_image_size")
         if size is not None and size != 224:
@@ -72,6 +72,54 @@ def make_notes(table: Table, records: Sequence[Record]) -> list[str]:
     return notes + [f"Command: {_code(command)}" for command in commands]
 
 
+def protocol_lines(table: Table, records: Sequence[Record]) -> list[str]:
+    """Of each task in plain text, in short: what all its protocols have in common."""
+    lines = []
+    for task, title in _TITLES.items():
+        protocols = {
+            canonical(record.protocol): record.protocol
+            for record in records
+            if record.task == task and record.benchmark == table.benchmark
+        }
+        if protocols:
+            lines.append(f"{title}: {_describe(list(protocols.values()))}")
+    return lines
+
+
+def _evidence_notes(table: Table) -> list[str]:
+    """What each interval speaks about, and where there is none."""
+    scores = [score for row in table.rows for score in row.metrics.values() if score is not None]
+    compared = [score for score in scores if score.delta is not None]
+    if not compared:
+        return []
+    notes = [
+        "By seed: what another training would show; p of Student's paired t-test. By image: what "
+        "these weights would show on other images of the kind"
+        + (f"; paired bootstrap, {table.image_draws:,} draws." if table.image_draws else ".")
+        + " The seeds decide where they can, the images where there is no p by seed."
+    ]
+    if any(score.delta.n > 1 and score.p_value is None for score in compared if score.delta):
+        notes.append(
+            "Where all seeds differ by exactly the same there is no spread to test against: no p "
+            "by seed, and the interval has no width."
+        )
+    shown = [
+        score
+        for row in table.rows
+        for name in TASK_OF_METRIC
+        if (score := row.metrics[name]) is not None and score.delta is not None
+    ]
+    if missing := sum(score.delta_by_image is None for score in shown):
+        notes.append(
+            f"{missing} of {len(shown)} differences have none by image: what both sides saw was "
+            "not kept, or does not fit."
+        )
+    said = [f"By image: {escape_markdown(remark)}." for remark in table.remarks]
+    if len(said) > _MOST_REMARKS:
+        said[_MOST_REMARKS:] = [f"By image: {len(said) - _MOST_REMARKS} more of the kind."]
+    return notes + said
+
+
 def _computed_differently(records: Sequence[Record]) -> list[str]:
     """Where the seeds of one cell were not computed in one way, such as in one precision."""
     cells: dict[tuple[str, TaskName], list[Record]] = {}
@@ -92,17 +140,7 @@ def _computed_differently(records: Sequence[Record]) -> list[str]:
     return notes
 
 
-def _interval_note(table: Table) -> str:
-    seeds = ", ".join(map(str, table.seeds))
-    if len(table.seeds) < 2:
-        return f"Seed {seeds}: one seed, so no interval. Δ: minus the control of the same seed."
-    return (
-        f"Seeds {seeds}: mean ± half of Student's 95% interval. "
-        "Δ: minus the control, paired by seed."
-    )
-
-
-def _describe(task: TaskName, protocols: Sequence[dict[str, Any]]) -> str:
+def _describe(protocols: Sequence[dict[str, Any]]) -> str:
     """What all protocols have in common: pretrainings differ by their recipes."""
     first = protocols[0]
     parts = [first[key] for key in _MODELS if key in first]
@@ -116,7 +154,7 @@ def _describe(task: TaskName, protocols: Sequence[dict[str, Any]]) -> str:
             parts.append(text.format(values[0]))
     data = _unique(str(protocol.get("data", ""))[:12] for protocol in protocols)
     parts += [f"data {digest}" for digest in data]
-    return escape_markdown("; ".join(map(str, parts)))
+    return "; ".join(map(str, parts))
 
 
 def _text(value: Any) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from backbones.card import ArtifactError, check_weights, read_card
 from benchmarks.schema import Benchmark
 from eval.chains import Chains
-from eval.jobs import Job, Task
+from eval.jobs import FINE_TUNINGS, Job, Task
 from eval.layout import Layout
 from eval.records import Record, Records, TaskName
 from eval.specs import Spec
@@ -79,7 +79,7 @@ def make_plan(
     benchmark has no budget for, an empty list, or an artifact of another width.
     """
     tasks, seeds = tuple(dict.fromkeys(tasks)), tuple(dict.fromkeys(seeds))
-    missing = [task for task in tasks if getattr(benchmark, task) is None]
+    missing = [t for t in FINE_TUNINGS if t in tasks and getattr(benchmark, t) is None]
     if missing:
         raise ValueError(
             f"benchmark {benchmark.name} has no {' and no '.join(missing)}: give other --tasks, "

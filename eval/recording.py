@@ -17,9 +17,12 @@ ONLY_KNOWN_AFTER = frozenset({"precision", "micro_batch", "processes", "referenc
 machines that differ in them have still answered the same question."""
 
 
-def record_of_result(job: Job, *, command: str, message: str | None = None) -> Record:
+def record_of_result(
+    job: Job, *, command: str, message: str | None = None, process_seconds: float | None = None
+) -> Record:
     """The record of a job whose process ended well.
 
+    process_seconds: from its start to its end, which the process itself does not see.
     Raises ValueError where the process left no result, or one of another protocol than planned.
     """
     assert job.result is not None, "a job with a record writes a result"
@@ -37,7 +40,11 @@ def record_of_result(job: Job, *, command: str, message: str | None = None) -> R
         message=message if result.status == "diverged" else None,
         metrics=result.metrics,
         per_class=result.per_class,
-        cost={**result.cost, **_backbone_cost(card)},
+        cost={
+            **result.cost,
+            **({} if process_seconds is None else {"process_seconds": process_seconds}),
+            **_backbone_cost(card),
+        },
         weights_sha256=None if card is None else card.sha256,
         evidence_sha256=result.evidence_sha256,
         environment={**result.environment, **_origin(command)},

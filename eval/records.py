@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,7 +17,10 @@ from engine.locks import exclusive
 from engine.results import Metric, Value
 
 Status = Literal["ok", "diverged", "failed"]
-TaskName = Literal["classification", "detection", "segmentation"]
+TaskName = Literal["classification", "detection", "segmentation", "probes", "robustness", "speed"]
+
+SCHEMA: Literal[1] = 1
+"""Counts up when the fields of a record change."""
 
 _LARGEST_RECORD_BYTES = 16 * 2**20
 _LARGEST_NUMBER = 1e18  # far beyond any FLOP or byte count; sums over seeds stay finite
@@ -48,7 +50,7 @@ class Record(BaseModel):
         serialize_by_alias=True,
     )
 
-    schema_version: Literal[1] = Field(default=1, alias="schema")
+    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
     key: str = Field(pattern=r"^[0-9a-f]{16}$")
     lineage: str = Field(pattern=r"^[0-9a-f]{16}$")
     backbone: _Name
@@ -104,11 +106,29 @@ class BadRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Repeated:
+    """Two files of one cell. record: that of `taken`.
+
+    difference: what their results differ in, the one taken first; empty where in nothing.
+    """
+
+    taken: Path
+    other: Path
+    record: Record
+    difference: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Records:
-    """What lies under OUT/records: by key, and the files that were left out."""
+    """What lies under OUT/records: by key, and the files that were left out.
+
+    paths: of the file that each key's record is from.
+    """
 
     by_key: dict[str, Record]
     bad: tuple[BadRecord, ...] = ()
+    repeated: tuple[Repeated, ...] = ()
+    paths: dict[str, Path] = field(default_factory=dict)
 
     def final(self, key: str) -> Record | None:
         """The record of this key if it is a result."""
@@ -122,34 +142,96 @@ def read_record(path: Path) -> Record:
         raise ValueError("not a regular file")
     if (size := path.stat().st_size) > _LARGEST_RECORD_BYTES:
         raise ValueError(f"{size} bytes are too many for a record")
+    content = read_checked_json(path)
+    if (schema := content.get("schema")) != SCHEMA:
+        raise ValueError(_other_schema(schema))
     try:
-        record = Record.model_validate(read_checked_json(path))
+        record = Record.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from error
+        raise ValueError(_explained(error)) from error
     if record.key not in path.name:
         raise ValueError(f"its key is {record.key}, which its name does not hold")
     return record
 
 
-def read_records(folder: Path) -> Records:
-    """All records of a folder; a file that is none is named in `bad`, never silently skipped.
+def _other_schema(schema: object) -> str:
+    if schema is None:
+        return f"it says no schema; this Trickle reads {SCHEMA}"
+    newer = isinstance(schema, int) and schema > SCHEMA
+    hint = ": update Trickle" if newer else ""
+    return f"schema {str(schema)[:20]}, this Trickle reads {SCHEMA}{hint}"
 
-    Two final records of one key cannot both be right: the first written is taken.
+
+def _explained(error: ValidationError) -> str:
+    """The first thing that is wrong, in words; of fields that are not known, all names."""
+    problems = error.errors()
+    unknown = [problem["loc"] for problem in problems if problem["type"] == "extra_forbidden"]
+    if unknown and len(unknown) == len(problems):
+        names = ", ".join(".".join(map(str, place)) for place in unknown)
+        return f"fields that this Trickle does not know ({names}): update it, if it is older"
+    first = next(problem for problem in problems if problem["type"] != "extra_forbidden")
+    where = ".".join(map(str, first["loc"]))
+    if where == "task" and isinstance(first["input"], str):
+        known = ", ".join(get_args(TaskName))
+        return f"task {first['input']}, this Trickle knows {known}: update it, if it is older"
+    return f"{where}: {first['msg']}" if where else first["msg"]
+
+
+def read_records(*folders: Path) -> Records:
+    """All records of one or more folders; a file that is none is named in `bad`.
+
+    Two results of one cell cannot both stand: the first finished is taken, the other one named in
+    `repeated`.
     """
-    by_key: dict[str, Record] = {}
+    found: dict[str, list[tuple[Path, Record]]] = {}
     bad: list[BadRecord] = []
-    for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
-        if path.name.startswith("."):  # a temporary file of a writer that was killed
-            continue
+    for path in (path for folder in folders for path in _candidates(folder)):
         try:
             record = read_record(path)
         except (ValueError, OSError) as error:
             bad.append(BadRecord(path=path, reason=str(error)))
             continue
-        by_key[record.key] = _preferred([by_key.get(record.key), record])
-    return Records(by_key=by_key, bad=tuple(bad))
+        found.setdefault(record.key, []).append((path, record))
+    by_key: dict[str, Record] = {}
+    paths: dict[str, Path] = {}
+    repeated: list[Repeated] = []
+    for key, files in found.items():
+        taken, record = min(files, key=lambda file: _preference(file[1]))
+        by_key[key], paths[key] = record, taken
+        repeated += [
+            Repeated(taken=taken, other=path, record=record, difference=_difference(record, other))
+            for path, other in files
+            if path != taken and other.is_final
+        ]
+    return Records(by_key=by_key, bad=tuple(bad), repeated=tuple(repeated), paths=paths)
+
+
+def _candidates(folder: Path) -> list[Path]:
+    """Without the temporary files of writers that were killed."""
+    files = sorted(folder.glob("*.json")) if folder.is_dir() else []
+    return [path for path in files if not path.name.startswith(".")]
+
+
+def _difference(first: Record, second: Record) -> str:
+    """What two results of one cell do not agree in; time and machine may differ."""
+    differing = []
+    if first.status != second.status:
+        differing.append(f"{first.status} and {second.status}")
+    for name in sorted({*first.metrics, *second.metrics}):
+        values = [_value_of(record, name) for record in (first, second)]
+        if values[0] != values[1]:
+            differing.append(f"{name} {values[0]} and {values[1]}")
+    if not differing and first.per_class != second.per_class:
+        differing.append("other values of single classes")
+    if not differing and first.weights_sha256 != second.weights_sha256:
+        weights = [str(record.weights_sha256)[:12] for record in (first, second)]
+        differing.append(f"weights {weights[0]} and {weights[1]}")
+    return ", ".join(differing)
+
+
+def _value_of(record: Record, name: str) -> str:
+    metric = record.metrics.get(name)
+    return "none" if metric is None or metric.value is None else f"{metric.value:.10g}"
 
 
 def write_record(folder: Path, record: Record) -> Record:
@@ -181,7 +263,7 @@ def find_final(folder: Path, key: str) -> Record | None:
         with suppress(ValueError, OSError):
             found.append(read_record(path))
     results = [record for record in found if record.is_final and record.key == key]
-    return _preferred(results) if results else None
+    return min(results, key=_preference) if results else None
 
 
 def _files_of(folder: Path, key: str) -> list[Path]:
@@ -193,6 +275,6 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _preferred(candidates: Iterable[Record | None]) -> Record:
-    present = [record for record in candidates if record is not None]
-    return min(present, key=lambda record: (not record.is_final, record.finished))
+def _preference(record: Record) -> tuple[bool, str]:
+    """Results before failures, and of these the first."""
+    return not record.is_final, record.finished

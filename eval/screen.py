@@ -5,19 +5,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO
 
 from eval.execute import NOT_BEGUN, End
+from eval.expected_time import Forecast
 from eval.jobs import Job
 from eval.layout import Layout
+from eval.omissions import Omission
 from eval.plan import Plan
 from eval.process import one_line
 from eval.records import BadRecord
 from eval.summary import Table
-from eval.tables import cells, problem_lines, to_markdown
+from eval.tables import cells, duration, main_markdown, problem_lines, reading
 from eval.text import in_one_line, visible
 
 _LABEL_WIDTH = 46
+_SECONDARY = ("aAcc", "Δ aAcc")  # first to go where a terminal is narrow
+_ASIDES = (" no evidence", " by image", " (")
+_MOST_BAD_FILES = 20
+_MOST_OMISSIONS = 8
 
 
 class Screen:
@@ -36,7 +42,8 @@ class Screen:
         print(visible(text), file=self.stream, flush=True)
 
     def header(self, plan: Plan) -> None:
-        tasks = " and ".join(plan.tasks) or "pretraining"
+        *first, last = plan.tasks or ("pretraining",)
+        tasks = f"{', '.join(first)} and {last}" if first else last
         seeds = f"seed{'s' * (len(plan.seeds) > 1)} {', '.join(map(str, plan.seeds))}"
         self.say(f"Benchmark {plan.benchmark}: {tasks}, {seeds}, into {shown_path(self.out)}")
         self.say(f"Rows: {', '.join(row.name for row in plan.rows)}")
@@ -44,15 +51,34 @@ class Screen:
         self.say(f"Jobs: {count}, of which {there} {'is' if there == 1 else 'are'} done already")
         self.say()
 
-    def jobs(self, plan: Plan) -> None:
-        """Every job of a dry run."""
+    def jobs(self, plan: Plan, forecast: Forecast) -> None:
+        """Every job of a dry run and what it may take, then the whole and what that rests on."""
+        width = max((len(job.label) for job in plan.todo), default=0)
         for job in plan.jobs:
-            self.say(f"  {'done ' if job.done else 'to do'}  {job.label}")
+            if job.done:
+                self.say(f"  done   {job.label}")
+                continue
+            seconds = forecast.by_job[job.id].seconds
+            took = "unknown" if seconds is None else duration(seconds)
+            self.say(f"  to do  {job.label:<{width}}  {took:>7}")
+        if plan.todo:
+            self.say()
+            self.say(_expected(forecast))
+            for basis, count in forecast.bases:
+                self.say(f"  {count} job{'s' * (count != 1)}: {basis}")
 
     def bad_records(self, bad: Sequence[BadRecord]) -> None:
-        for record in bad:
-            said = f"left out, not a record: {record.path}: {one_line(record.reason)}"
-            print(visible(said), file=sys.stderr, flush=True)
+        told = [f"{record.path}: {one_line(record.reason)}" for record in bad[:_MOST_BAD_FILES]]
+        if (more := len(bad) - _MOST_BAD_FILES) > 0:
+            told.append(f"{more} more files")
+        for line in told:
+            print(visible(f"left out, not a record: {line}"), file=sys.stderr, flush=True)
+
+    def omissions(self, omissions: Sequence[Omission]) -> None:
+        for omission in omissions[:_MOST_OMISSIONS]:
+            self.say(f"left out: {omission.line}")
+        if (more := len(omissions) - _MOST_OMISSIONS) > 0:
+            self.say(f"left out: {more} more, named below the table")
 
     def started(self, job: Job, number: int, total: int) -> None:
         self.say(f"[{number}/{total}] {job.label} …")
@@ -73,11 +99,11 @@ class Screen:
         if self.stream is not None and self.stream.isatty():
             self._rich_table(table)
         else:
-            self.say(to_markdown(table, ()).strip())
+            self.say(main_markdown(table))
         lines = [
             f"{row.name.backbone}, {line}" for row in table.rows for line in problem_lines(row)
         ]
-        for line in ["", *lines] if lines else []:
+        for line in ["", *reading(table), *lines]:
             self.say(line)
         self.say()
 
@@ -85,23 +111,59 @@ class Screen:
         self.say(f"Table: {', '.join(shown_path(path) for path in paths)}")
         folders = ("records", "artifacts", "logs")
         found = [self.out / name for name in folders if (self.out / name).is_dir()]
-        self.say(f"Also:  {', '.join(f'{shown_path(path)}/' for path in found)}")
+        if found:  # none beside a report of other people's records
+            self.say(f"Also:  {', '.join(f'{shown_path(path)}/' for path in found)}")
 
     def _rich_table(self, table: Table) -> None:
+        from rich.box import SIMPLE_HEAD
         from rich.console import Console
+        from rich.measure import Measurement
         from rich.table import Table as RichTable
         from rich.text import Text
 
+        console = Console(file=self.stream)
         header, rows = cells(table)
-        title = Text(in_one_line(f"Transfer on {table.benchmark}"))
-        view = RichTable(title=title, title_justify="left")
-        for index, column in enumerate(header):
-            view.add_column(
-                Text(in_one_line(column)), justify="right" if index else "left", overflow="fold"
+
+        def view(left_out: Sequence[str] = ()) -> RichTable:
+            drawn = RichTable(
+                title=Text(in_one_line(f"Transfer on {table.benchmark}")),
+                title_justify="left",
+                box=SIMPLE_HEAD,
+                pad_edge=False,
             )
-        for line in rows:
-            view.add_row(*(Text(in_one_line(cell)) for cell in line))
-        Console(file=self.stream).print(view)
+            shown = [place for place, column in enumerate(header) if column not in left_out]
+            for place in shown:
+                justify: Literal["left", "right"] = "right" if place else "left"
+                drawn.add_column(Text(in_one_line(header[place])), justify=justify, overflow="fold")
+            for line in rows:
+                drawn.add_row(*(Text(_stacked(line[place], place)) for place in shown))
+            return drawn
+
+        full = view()
+        whole = Measurement.get(console, console.options.update(max_width=10**4), full).maximum
+        console.print(view(_SECONDARY) if whole > console.width else full)
+        if whole > console.width:
+            self.say(f"(aAcc: in {shown_path(self.out / 'table.md')})")
+
+
+def _expected(forecast: Forecast) -> str:
+    unknown = forecast.unknown
+    if unknown == len(forecast.by_job):
+        return "Expected time: unknown"
+    at_least = "at least " if unknown else ""
+    said = f"Expected time: {at_least}{duration(forecast.seconds)}"
+    if forecast.slots > 1:
+        total = duration(forecast.one_after_the_other)
+        said += f", with {forecast.slots} jobs at once ({total} one after the other)"
+    return f"{said}; {unknown} of the jobs not counted" if unknown else said
+
+
+def _stacked(cell: str, place: int) -> str:
+    """What is said beside a number stands below it; names (place 0) stay as they are."""
+    text = in_one_line(cell)
+    for aside in _ASIDES if place else ():
+        text = text.replace(aside, f"\n{aside[1:]}")
+    return text
 
 
 def shown_path(path: Path) -> str:

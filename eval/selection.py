@@ -1,70 +1,211 @@
-"""Which of all records belong into one table: those of the newest protocol and weights."""
+"""Which of all records belong into one table, and which do not, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
+from eval.jobs import FINE_TUNINGS, TASKS
+from eval.protocol_difference import differences, protocol_digest
 from eval.recording import as_planned
-from eval.records import Record, TaskName, canonical
+from eval.records import Record, TaskName
 from eval.summary import RowName
+
+Reason = Literal["protocol", "pretraining", "weights", "later"]
+
+_COMPARED = frozenset({"architecture", "recipe"})
+"""Of a pretraining's protocol: what the rows of a table are there to compare."""
+_SHORTEST_DIGEST = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """Records that stay out of the table together.
+
+    reason: "protocol", their task was done otherwise; "pretraining", their backbones were trained
+    under other conditions than the table's; "weights", the table holds other weights of that name;
+    "later", the table holds a later record of the same cell. digest: of what differs; instead: of
+    the table's. differences: `key.path: theirs -> the table's`.
+    """
+
+    records: tuple[Record, ...]
+    reason: Reason
+    digest: str = ""
+    instead: str = ""
+    differences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """kept: at most one record per (backbone, task, seed). left_out: of other conditions."""
+    """kept: at most one record for each (backbone, task, seed). groups: what is left out."""
 
     kept: tuple[Record, ...]
-    left_out: tuple[Record, ...]
+    groups: tuple[LeftOut, ...]
     rows: tuple[RowName, ...]
     seeds: tuple[int, ...]
     tasks: tuple[TaskName, ...]
 
+    @property
+    def left_out(self) -> tuple[Record, ...]:
+        return tuple(sorted((r for group in self.groups for r in group.records), key=_age))
 
-def select_comparable(records: Iterable[Record]) -> Selection:
+
+def select_comparable(records: Iterable[Record], protocols: Sequence[str] = ()) -> Selection:
     """Records that may stand in one table.
 
-    Of each fine-tuning task the protocol of the newest record counts (another image size or data
-    set is another question); then of each backbone the newest weights (a changed pretraining
-    budget makes other ones). Backbones that were only trained to teach others make no row.
+    Of each task but pretraining the protocol of the newest result counts (another image size or
+    data set is another question); then of each backbone the weights that were fine-tuned last (a
+    changed pretraining makes other ones); then the conditions of the newest pretraining, which all
+    rows share but for architecture and recipe. Backbones that only teach others make no row.
+
+    protocols: beginnings of digests as `LeftOut` gives them, which count instead of the newest.
+    Raises ValueError where one is that of no protocol, or of several.
     """
-    everything = sorted(records, key=lambda record: (record.finished, record.key))
-    newest_protocol: dict[TaskName, str] = {
-        record.task: canonical(as_planned(record.protocol))
-        for record in everything
-        if record.task != "classification"
-    }
-    fitting = [
-        record
-        for record in everything
-        if record.task == "classification"
-        or canonical(as_planned(record.protocol)) == newest_protocol[record.task]
-    ]
-    newest_lineage = {record.backbone: record.lineage for record in fitting}
-    chosen: dict[tuple[str, str, int], Record] = {}
-    for record in fitting:
-        if newest_lineage[record.backbone] == record.lineage:
-            chosen[record.backbone, record.task, record.seed] = record
-    kept = _without_mere_teachers(list(chosen.values()))
-    keys = {record.key for record in chosen.values()}
+    everything = sorted(records, key=_age)
+    protocol_of = {record.key: _conditions(record) for record in everything}
+    digest_of = {r.key: protocol_digest(r.task, protocol_of[r.key]) for r in everything}
+    chosen = _chosen(everything, digest_of, protocols)
+    groups: list[LeftOut] = []
+
+    def without_others(records: list[Record], task: TaskName) -> list[Record]:
+        """Those of the task's one protocol; of pretraining, with all that was made from it."""
+        of_task = [record for record in records if record.task == task]
+        if not of_task:
+            return records
+        ours = _newest(of_task)
+        if task in chosen:
+            wanted = [r for r in of_task if digest_of[r.key] == chosen[task]]
+            if not wanted:
+                raise ValueError(
+                    f"--protocol {chosen[task][:8]}: none of its records fits the other protocols "
+                    "that are asked for; give fewer of them"
+                )
+            ours = wanted[0]
+        digest = digest_of[ours.key]
+        others: dict[str, list[Record]] = {}
+        pretrained = {r.lineage: digest_of[r.key] for r in of_task}
+        for record in records:
+            if task == "classification":
+                found = pretrained.get(record.lineage, digest)
+            else:
+                found = digest_of[record.key] if record.task == task else digest
+            if found != digest:
+                others.setdefault(found, []).append(record)
+        reason: Reason = "pretraining" if task == "classification" else "protocol"
+        for found, out in others.items():
+            example = next(record for record in out if record.task == task)
+            differing = differences(protocol_of[example.key], protocol_of[ours.key])
+            groups.append(_group(out, reason, found, digest, differing))
+        gone = {record.key for out in others.values() for record in out}
+        return [record for record in records if record.key not in gone]
+
+    remaining = everything
+    if "classification" in chosen:
+        remaining = without_others(remaining, "classification")
+    for task in TASKS:
+        remaining = without_others(remaining, task)
+    remaining, older = _one_lineage_each(remaining)
+    groups += older
+    transferred = {record.backbone for record in remaining if record.task != "classification"}
+    remaining = [r for r in remaining if not transferred or r.backbone in transferred]
+    remaining = without_others(remaining, "classification")
+    cells = {(record.backbone, record.task, record.seed): record for record in remaining}
+    kept = tuple(cells.values())
+    keys = {record.key for record in kept}
+    if replaced := [record for record in remaining if record.key not in keys]:
+        groups.append(_group(replaced, "later"))
     return Selection(
-        kept=tuple(kept),
-        left_out=tuple(record for record in everything if record.key not in keys),
+        kept=kept,
+        groups=tuple(groups),
         rows=_rows(kept),
         seeds=tuple(sorted({record.seed for record in kept})),
-        tasks=tuple(
-            task
-            for task in ("detection", "segmentation")
-            if any(record.task == task for record in kept)
-        ),
+        tasks=tuple(task for task in TASKS if any(record.task == task for record in kept)),
     )
 
 
-def _without_mere_teachers(records: Sequence[Record]) -> list[Record]:
-    transferred = {record.backbone for record in records if record.task != "classification"}
-    if not transferred:
-        return list(records)
-    return [record for record in records if record.backbone in transferred]
+def _conditions(record: Record) -> dict[str, Any]:
+    """The part of a protocol that all rows of a table share."""
+    planned = as_planned(record.protocol)
+    if record.task != "classification":
+        return planned
+    return {key: value for key, value in planned.items() if key not in _COMPARED}
+
+
+def _chosen(
+    records: Sequence[Record], digest_of: Mapping[str, str], beginnings: Sequence[str]
+) -> dict[TaskName, str]:
+    """The digest that the user wants of a task."""
+    known = {digest_of[record.key]: record.task for record in records}
+    chosen: dict[TaskName, str] = {}
+    for text in beginnings:
+        found = [digest for digest in known if digest.startswith(text.lower())]
+        if len(text) < _SHORTEST_DIGEST or len(found) != 1:
+            have = "; ".join(f"{digest[:8]} ({task})" for digest, task in known.items())
+            what = "several protocols" if len(found) > 1 else "no protocol"
+            if len(text) < _SHORTEST_DIGEST:
+                what = f"fewer than {_SHORTEST_DIGEST} digits"
+            raise ValueError(f"--protocol {text}: {what}; there are {have}")
+        task = known[found[0]]
+        if chosen.setdefault(task, found[0]) != found[0]:
+            raise ValueError(
+                f"--protocol {text}: a second protocol of {task}, after {chosen[task][:8]}; a "
+                "table holds one of each task"
+            )
+    return chosen
+
+
+def _one_lineage_each(records: Sequence[Record]) -> tuple[list[Record], list[LeftOut]]:
+    """Of each backbone the records of one set of weights: those of its newest fine-tuning, so that
+    a pretraining or a measurement which came later takes no number away."""
+    best: dict[str, tuple[int, str]] = {}
+    for record in records:
+        rank = (1 + record.is_final) * (record.task in FINE_TUNINGS)
+        if rank >= best.get(record.backbone, (0, ""))[0]:  # later ones come later
+            best[record.backbone] = (rank, record.lineage)
+    older: dict[tuple[str, str], list[Record]] = {}
+    kept = []
+    pretrained = {}
+    for record in records:
+        if record.task == "classification":
+            pretrained[record.lineage] = as_planned(record.protocol)
+        if record.lineage == best[record.backbone][1]:
+            kept.append(record)
+        else:
+            older.setdefault((record.backbone, record.lineage), []).append(record)
+    groups = []
+    for (backbone, lineage), out in older.items():
+        instead = best[backbone][1]
+        differing: tuple[str, ...] = ()
+        if lineage in pretrained and instead in pretrained:
+            differing = differences(pretrained[lineage], pretrained[instead])
+        groups.append(_group(out, "weights", lineage, instead, differing))
+    return kept, groups
+
+
+def _group(
+    records: Sequence[Record],
+    reason: Reason,
+    digest: str = "",
+    instead: str = "",
+    differing: tuple[str, ...] = (),
+) -> LeftOut:
+    return LeftOut(
+        records=tuple(records),
+        reason=reason,
+        digest=digest,
+        instead=instead,
+        differences=differing,
+    )
+
+
+def _newest(records: Sequence[Record]) -> Record:
+    """The last that is a result: what only failed has measured nothing."""
+    return next((record for record in reversed(records) if record.is_final), records[-1])
+
+
+def _age(record: Record) -> tuple[str, str]:
+    return record.finished, record.key
 
 
 def _rows(records: Sequence[Record]) -> tuple[RowName, ...]:

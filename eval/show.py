@@ -8,10 +8,10 @@ from typing import Any
 
 from benchmarks.schema import Benchmark
 from classification.budget import IMAGENET_IMAGES, training_plan
+from classification.derived import find_card, find_recipe
 from classification.identity import teacher_of
 from classification.names import parse_backbone
 from classification.recipe import Recipe
-from classification.recipes import CARDS, RECIPES
 from classification.recipes.user_file import user_file
 
 BASELINE = "baseline"
@@ -25,7 +25,7 @@ def show(name: str, benchmark: Benchmark, *, argument: str | None = None) -> dic
     ValueError for a recipe that contradicts itself.
     """
     architecture, recipe_name = parse_backbone(name)
-    recipe, card = RECIPES[recipe_name], CARDS[recipe_name]
+    recipe, card = find_recipe(recipe_name), find_card(recipe_name)
     teacher = teacher_of(name)
     return {
         "backbone": name,
@@ -116,7 +116,7 @@ def _flat(numbers: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plan(recipe: Recipe, architecture: str, benchmark: Benchmark) -> dict[str, Any] | None:
-    images = _training_images(benchmark)
+    images = training_images(benchmark)
     if images is None:
         return None
     plan = training_plan(recipe, benchmark.pretraining, images, architecture=architecture)
@@ -135,7 +135,8 @@ def _plan(recipe: Recipe, architecture: str, benchmark: Benchmark) -> dict[str, 
     }
 
 
-def _training_images(benchmark: Benchmark) -> int | None:
+def training_images(benchmark: Benchmark) -> int | None:
+    """Of a benchmark's pretraining; None where its data is not there."""
     if benchmark.world is not None:
         return benchmark.world.pretraining.train
     if benchmark.name == "paper":

@@ -1,6 +1,9 @@
 """SPEC, the names that `--backbone` takes, read without importing torch.
 
 resnet50d_mixup               an architecture and the recipe that pretrains it
+resnet50d_mixup-warmup        the recipe without one of its tricks; several: -warmup-epochs
+resnet50d_smooth+mixup        the recipe and a trick more, with the trick's default knobs
+resnet50d_mixup-all+warmup    -all takes all tricks away; + gives one back as the recipe has it
 timm:levit_384_usi            the same for an architecture of timm
 scratch:resnet50d             random weights, the control of every resnet50d_<recipe>
 scratch:timm:<model>          random weights of a timm model (torchvision: the same)
@@ -8,6 +11,9 @@ timm:<model>[@FILE]           a timm model with its published weights, or those 
 torchvision:<model>[@NAME]    a torchvision model, and the name (or file) of its weights
 path/to/artifact              a directory that `pretrain` or `obtain` has written
 resnet50d_*                   every name that fits (quote it, or the shell may expand it)
+
+A derived recipe that is a registered one bears its name: resnet50d_mixup-epochs-mixup is
+resnet50d_smooth.
 """
 
 from __future__ import annotations
@@ -21,6 +27,7 @@ from typing import Literal
 
 from backbones.card import CARD_NAME, read_card
 from backbones.catalog import ARCHITECTURES, UnknownNameError, check_architecture, nearest
+from classification.derived import find_recipe, registered_name
 from classification.names import parse_backbone, split_recipe
 from classification.recipes import RECIPES
 
@@ -131,7 +138,9 @@ def _prefixed(text: str, prefix: str, rest: str) -> list[Spec]:
 
 def _trained(name: str) -> Spec:
     architecture, recipe = parse_backbone(name)
-    tricks = RECIPES[recipe].trick_names
+    if (known := registered_name(recipe)) != recipe:  # one training, one name
+        name, recipe = f"{architecture}_{known}", known
+    tricks = find_recipe(recipe).trick_names
     return Spec(kind="trained", name=name, architecture=architecture, recipe=recipe, tricks=tricks)
 
 

@@ -1,15 +1,22 @@
-"""From records to the numbers of a table: means over seeds, differences to the control, cost.
+"""From records to the numbers of a table: means over seeds, differences to the control and how
+sure they are, cost.
 
 Pure functions: the same records give the same table, wherever and whenever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
+from engine.evidence import Evidence
 from eval.intervals import Interval, interval, paired_difference
 from eval.records import Record, Status, TaskName
+from eval.significance import Verdict, holm, paired_t, verdict_of
+
+if TYPE_CHECKING:
+    from eval.image_bootstrap import ByImage, ImageBootstrap
 
 TASK_OF_METRIC: dict[str, TaskName] = {
     "top1": "classification",
@@ -33,10 +40,29 @@ class RowName:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """One metric of one row over seeds; delta: minus the control's, paired by seed."""
+    """One metric of one row over seeds; delta: minus the control's, paired by seed.
+
+    delta_by_image: the same difference over the test images, of the seeds that have evidence.
+    p_value: of the delta by seed (see `paired_t`). decided_by: which of the two decides: "seeds"
+    where they can, since whether another training would show the same is the question; "images"
+    where there is no p by seed, as for one seed. p_holm: the deciding p-value, corrected over the
+    rows of the table. verdict: None where there is no delta.
+    """
 
     value: Interval
     delta: Interval | None
+    delta_by_image: ByImage | None = None
+    p_value: float | None = None
+    decided_by: Literal["seeds", "images"] | None = None
+    p_holm: float | None = None
+    verdict: Verdict | None = None
+
+    @property
+    def deciding_p(self) -> float | None:
+        """p-value of the side that decides, before correction."""
+        if self.decided_by == "images":
+            return None if self.delta_by_image is None else self.delta_by_image.p_value
+        return self.p_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +87,19 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """baseline: the control of all rows, None where there are several. seeds: those asked for."""
+    """baseline: the control of all rows, None where there are several. seeds: those asked for.
+
+    image_draws: of the bootstrap over images, 0 where there was no evidence to draw from.
+    remarks: why evidence was not used, where it was not.
+    """
 
     benchmark: str
     baseline: str | None
     tasks: tuple[TaskName, ...]
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
+    image_draws: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 def make_table(
@@ -77,22 +109,56 @@ def make_table(
     rows: Sequence[RowName],
     seeds: Sequence[int],
     tasks: Sequence[TaskName],
+    evidence: Callable[[Record], Evidence | None] | None = None,
 ) -> Table:
-    """The table of `rows` in their order, out of at most one record per (row, task, seed)."""
+    """The table of `rows` in their order, out of at most one record per (row, task, seed).
+
+    evidence: of a record, for differences by image; None for none.
+    """
     by_row: dict[str, list[Record]] = {row.backbone: [] for row in rows}
     for record in records:
         if record.backbone in by_row and record.seed in seeds:
             by_row[record.backbone].append(record)
-    found = {name for row in by_row.values() for record in row for name in record.metrics}
+    everything = [record for row in by_row.values() for record in row]
+    found = {name for record in everything for name in record.metrics}
     names = [*TASK_OF_METRIC, *sorted(found - set(TASK_OF_METRIC))]
     controls = dict.fromkeys(row.control or row.backbone for row in rows)
+    bootstrap = _bootstrap(everything, evidence)
+    made = [_row(name, by_row, names, tasks, bootstrap) for name in rows]
+    lower = {
+        name
+        for record in everything
+        for name, metric in record.metrics.items()
+        if not metric.higher_is_better
+    }
+    drawn = any(
+        score is not None and score.delta_by_image is not None
+        for row in made
+        for score in row.metrics.values()
+    )
     return Table(
         benchmark=benchmark,
         baseline=next(iter(controls)) if len(controls) == 1 else None,
         tasks=tuple(tasks),
         seeds=tuple(seeds),
-        rows=tuple(_row(name, by_row, names, tasks) for name in rows),
+        rows=_judged(made, names, lower),
+        image_draws=bootstrap.draws if bootstrap is not None and drawn else 0,
+        remarks=()
+        if bootstrap is None
+        else tuple(f"{name}: {why}" for name, why in bootstrap.problems.items()),
     )
+
+
+def _bootstrap(
+    records: Sequence[Record], evidence: Callable[[Record], Evidence | None] | None
+) -> ImageBootstrap | None:
+    # A control has no classifier, so that pretrainings are hardly ever compared.
+    count = sum(r.evidence_sha256 is not None for r in records if r.task in _FINETUNING)
+    if evidence is None or not count:
+        return None
+    from eval.image_bootstrap import ImageBootstrap  # numpy takes longer than `--help` may take
+
+    return ImageBootstrap(evidence, records=count)
 
 
 def _row(
@@ -100,12 +166,14 @@ def _row(
     by_row: dict[str, list[Record]],
     metrics: Sequence[str],
     tasks: Sequence[TaskName],
+    bootstrap: ImageBootstrap | None,
 ) -> Row:
     records = by_row[name.backbone]
-    control = by_row.get(name.control, []) if name.control is not None else []
+    compared = name.control is not None and name.control != name.backbone
+    control = by_row.get(name.control or "", []) if compared else []
     return Row(
         name=name,
-        metrics={metric: _score(metric, records, control) for metric in metrics},
+        metrics={metric: _score(metric, records, control, bootstrap) for metric in metrics},
         cost=_cost(records, tasks),
         problems=tuple(
             Problem(
@@ -120,18 +188,56 @@ def _row(
     )
 
 
-def _score(metric: str, records: Sequence[Record], control: Sequence[Record]) -> Score | None:
-    values = _values(metric, records)
+def _score(
+    metric: str,
+    records: Sequence[Record],
+    control: Sequence[Record],
+    bootstrap: ImageBootstrap | None,
+) -> Score | None:
+    own, others = _measured(metric, records), _measured(metric, control)
+    values, baseline = _values(metric, own), _values(metric, others)
     value = interval([values[seed] for seed in sorted(values)])
     if value is None:
         return None
-    return Score(value=value, delta=paired_difference(values, _values(metric, control)))
+    delta = paired_difference(values, baseline)
+    if delta is None:
+        return Score(value=value, delta=None)
+    shared = sorted(values.keys() & baseline)
+    p_value = paired_t([values[seed] - baseline[seed] for seed in shared])
+    by_image = None if bootstrap is None else bootstrap.difference(metric, own, others)
+    by_images = by_image is not None and by_image.p_value is not None
+    return Score(
+        value=value,
+        delta=delta,
+        delta_by_image=by_image,
+        p_value=p_value,
+        decided_by="seeds" if p_value is not None else "images" if by_images else None,
+    )
 
 
-def _values(metric: str, records: Sequence[Record]) -> dict[int, float]:
-    """seed -> value; what has not been measured is left out, and never counts as zero."""
+def _judged(
+    rows: Sequence[Row], metrics: Sequence[str], lower_is_better: set[str]
+) -> tuple[Row, ...]:
+    """The rows with what can only be said of all together; each metric is a family of tests."""
+    judged = [dict(row.metrics) for row in rows]
+    for metric in metrics:
+        scores = [row.metrics[metric] for row in rows]
+        corrected = holm([None if score is None else score.deciding_p for score in scores])
+        for scored, score, p_holm in zip(judged, scores, corrected, strict=True):
+            if score is not None:
+                verdict = verdict_of(
+                    None if score.delta is None else score.delta.mean,
+                    p_holm,
+                    higher_is_better=metric not in lower_is_better,
+                )
+                scored[metric] = replace(score, p_holm=p_holm, verdict=verdict)
+    return tuple(replace(row, metrics=new) for row, new in zip(rows, judged, strict=True))
+
+
+def _measured(metric: str, records: Sequence[Record]) -> dict[int, Record]:
+    """seed -> record; what has not been measured is left out, and never counts as zero."""
     return {
-        record.seed: record.metrics[metric].value  # type: ignore[misc]
+        record.seed: record
         for record in records
         if record.status == "ok"
         and metric in record.metrics
@@ -139,25 +245,35 @@ def _values(metric: str, records: Sequence[Record]) -> dict[int, float]:
     }
 
 
+def _values(metric: str, records: Mapping[int, Record]) -> dict[int, float]:
+    return {
+        seed: record.metrics[metric].value  # type: ignore[misc]
+        for seed, record in records.items()
+    }
+
+
 def _cost(records: Sequence[Record], tasks: Sequence[TaskName]) -> dict[str, float | None]:
     """parameters, gmacs: of the backbone. seconds: of pretraining and fine-tunings together, mean
-    over the seeds whose chain is whole. peak_memory_mb: the largest of all."""
+    over the seeds whose chain is whole; teacher_seconds: of its teacher, which is trained once for
+    all seeds, apart. peak_memory_mb: the largest of all."""
 
     def first(key: str) -> float | None:
         return next((record.cost[key] for record in records if key in record.cost), None)
 
     chains = []
-    for seed in sorted({record.seed for record in records}):
-        chain = {record.task: record for record in records if record.seed == seed}
+    training = [r for r in records if r.task == "classification" or r.task in _FINETUNING]
+    for seed in sorted({record.seed for record in training}):
+        chain = {record.task: record for record in training if record.seed == seed}
         whole = all(task in chain for task in tasks if task in _FINETUNING)
         if whole and all("seconds" in record.cost for record in chain.values()):
             chains.append(sum(record.cost["seconds"] for record in chain.values()))
     seconds = interval(chains)
-    peaks = [r.cost["peak_memory_mb"] for r in records if "peak_memory_mb" in r.cost]
+    peaks = [r.cost["peak_memory_mb"] for r in training if "peak_memory_mb" in r.cost]
     return {
         "parameters": first("backbone_parameters"),
         "gmacs": first("backbone_gmacs"),
         "gmacs_image_size": first("backbone_gmacs_image_size"),
         "seconds": None if seconds is None else seconds.mean,
+        "teacher_seconds": first("teacher_seconds"),
         "peak_memory_mb": max(peaks, default=None),
     }

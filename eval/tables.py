@@ -1,4 +1,4 @@
-"""The written forms of a table: markdown, CSV, JSON, and cells for the screen."""
+"""The written forms of a table: markdown, CSV, JSON, TeX, and cells for the screen."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from backbones.atomic import write_text_atomic
 from eval.intervals import Interval
 from eval.process import one_line
 from eval.summary import TASK_OF_METRIC, Row, Score, Table
+from eval.table_tex import to_tex
 from eval.text import escape_cell, escape_markdown, in_one_line, no_formula
 
 MISSING = "–"
@@ -20,15 +21,28 @@ _TITLES = {"top1": "top-1"}
 _LONGEST_MESSAGE = 500
 
 
-def write_tables(out: Path, table: Table, notes: Sequence[str]) -> tuple[Path, ...]:
-    """Writes `table.md`, `table.csv` and `table.json` into `out`; gives their paths."""
+def write_tables(
+    out: Path, table: Table, notes: Sequence[str], protocols: Sequence[str] = ()
+) -> tuple[Path, ...]:
+    """Writes `table.md`, `table.csv`, `table.json` and `table.tex` into `out`; gives their paths.
+
+    notes: lines of markdown below the first. protocols: lines of plain text, the caption of the
+    last.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    paths = tuple(out / f"table.{ending}" for ending in ("md", "csv", "json"))
-    write_text_atomic(paths[0], to_markdown(table, notes))
-    write_text_atomic(paths[1], to_csv(table))
+    header, rows = cells(table)
     # ASCII: what would turn a terminal's writing around stands there as \u202e.
-    write_text_atomic(paths[2], json.dumps(to_json(table), indent=2, allow_nan=False) + "\n")
-    return paths
+    texts = {
+        "md": to_markdown(table, notes),
+        "csv": to_csv(table),
+        "json": json.dumps(to_json(table), indent=2, allow_nan=False) + "\n",
+        "tex": to_tex(header, rows, caption=caption(table, protocols)),
+    }
+    paths = []
+    for ending, text in texts.items():
+        paths.append(out / f"table.{ending}")
+        write_text_atomic(paths[-1], text)
+    return tuple(paths)
 
 
 def to_json(table: Table) -> dict[str, Any]:
@@ -37,6 +51,7 @@ def to_json(table: Table) -> dict[str, Any]:
         "benchmark": table.benchmark,
         "baseline": table.baseline,
         "seeds": list(table.seeds),
+        "image_draws": table.image_draws,
         "rows": [
             {
                 "backbone": row.name.backbone,
@@ -63,7 +78,12 @@ def to_csv(table: Table) -> str:
     """One line for each row; empty cells for what is missing, and none that begins a formula."""
     metrics = list(table.rows[0].metrics) if table.rows else list(TASK_OF_METRIC)
     bounds = ("_ci95_low", "_ci95_high")
-    parts = ("", "_std", "_n", *bounds, "_delta", *(f"_delta{bound}" for bound in bounds))
+    parts = (
+        *("", "_std", "_n", *bounds, "_delta", *(f"_delta{bound}" for bound in bounds)),
+        *("_p_value", "_p_holm", "_verdict", "_decided_by", "_delta_by_image"),
+        *(f"_delta_by_image{bound}" for bound in bounds),
+        *("_delta_by_image_n", "_delta_by_image_p_value"),
+    )
     costs = ("parameters", "gmacs", "seconds", "peak_memory_mb")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -84,25 +104,32 @@ def to_csv(table: Table) -> str:
 
 
 def to_markdown(table: Table, notes: Sequence[str]) -> str:
-    """The table with its notes below it, for a README."""
-    header, rows = cells(table)
-    shown = [[escape_cell(cell) for cell in line] for line in (header, *rows)]
-    lines = [shown[0], ["---", *["---:"] * (len(header) - 1)], *shown[1:]]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    """The table, what its differences rest on, and its notes, for a README."""
+    header, rows = differences(table)
     below = "\n".join(f"- {note}" for note in notes)
-    return f"# Transfer on {escape_markdown(table.benchmark)}\n\n{text}\n\n{below}\n"
+    parts = [main_markdown(table), *([_in_markdown(header, rows, texts=2)] if rows else []), below]
+    return "\n\n".join(parts) + "\n"
+
+
+def main_markdown(table: Table) -> str:
+    """The table alone, below its heading."""
+    return f"# Transfer on {escape_markdown(table.benchmark)}\n\n{_in_markdown(*cells(table))}"
+
+
+def _in_markdown(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
+    """texts: how many columns are no numbers, from the left."""
+    shown = [[escape_cell(cell) for cell in line] for line in (header, *rows)]
+    rule = [*["---"] * texts, *["---:"] * (len(header) - texts)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (shown[0], rule, *shown[1:]))
 
 
 def cells(table: Table) -> tuple[list[str], list[list[str]]]:
     """Header and rows as text: what a person reads.
 
-    Columns of a fine-tuning task that was not asked for are left out.
+    Columns of a fine-tuning task that was not asked for are left out. A difference bears a star, or
+    the words "no evidence", and "by image" where the images decide and not the seeds.
     """
-    shown = [
-        name
-        for name, task in TASK_OF_METRIC.items()
-        if task == "classification" or task in table.tasks
-    ]
+    shown = _shown(table)
     header = ["backbone"]
     for name in shown:
         header.append(_TITLES.get(name, name))
@@ -118,6 +145,55 @@ def cells(table: Table) -> tuple[list[str], list[list[str]]]:
                 line.append(_delta_cell(score, len(table.seeds)))
         rows.append([*line, *_cost_cells(row)])
     return [*header, "params", "GMACs", "time"], rows
+
+
+def differences(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Header and rows as text of every difference to a control, and of what it rests on."""
+    header = ["backbone", "metric", "Δ by seed", "95%", "n", "p", "Δ by image", "95%", "p"]
+    rows = []
+    for row in table.rows:
+        for name in _shown(table):
+            score = row.metrics[name]
+            if score is None or score.delta is None:
+                continue
+            image = score.delta_by_image
+            rows.append(
+                [
+                    *(row.name.backbone, _TITLES.get(name, name)),
+                    *(_signed(score.delta.mean), _bounds(score.delta.ci95), str(score.delta.n)),
+                    _probability(score.p_value),
+                    *(MISSING if image is None else _signed(image.mean),),
+                    _bounds(None if image is None else image.ci95),
+                    _probability(None if image is None else image.p_value),
+                    *(_probability(score.p_holm), f"{score.verdict}{_by_image(score)}"),
+                ]
+            )
+    return [*header, "p, Holm", "verdict"], rows
+
+
+def caption(table: Table, protocols: Sequence[str]) -> list[str]:
+    """Sentences of plain text: what the numbers are, in short."""
+    return [f"Transfer on {table.benchmark}.", *reading(table), *(f"{line}." for line in protocols)]
+
+
+def reading(table: Table) -> list[str]:
+    """Sentences of plain text: how the cells are read."""
+    seeds = ", ".join(map(str, table.seeds))
+    sentences = [
+        f"Seed {seeds}: one seed, so no interval. Δ: minus the control of the same seed."
+        if len(table.seeds) < 2
+        else f"Seeds {seeds}: mean ± half of Student's 95% interval. "
+        "Δ: minus the control, paired by seed."
+    ]
+    scores = [score for row in table.rows for score in row.metrics.values() if score is not None]
+    if any(score.delta is not None for score in scores):
+        sentences.append(
+            "*: better or worse than the control, p < 0.05 after Holm's correction over the rows; "
+            "no evidence: not so, or there is nothing to test."
+        )
+    if any(score.decided_by == "images" for score in scores):
+        sentences.append("By image: tested over the test images, since the seeds cannot tell.")
+    return sentences
 
 
 def problem_lines(row: Row) -> list[str]:
@@ -159,9 +235,36 @@ def _score_cell(row: Row, metric: str, seeds: int) -> str:
 def _delta_cell(score: Score | None, seeds: int) -> str:
     if score is None or score.delta is None:
         return MISSING
-    mean = round(score.delta.mean, 1) + 0.0  # no "-0.0"
-    text = f"{mean:+.1f}{_half_width(score.delta)}"
+    mark = "no evidence" if score.verdict == "no evidence" else "*"
+    text = f"{_signed(score.delta.mean)}{_half_width(score.delta)} {mark}{_by_image(score)}"
     return text if score.delta.n >= seeds else f"{text} ({score.delta.n} of {seeds} seeds)"
+
+
+def _by_image(score: Score) -> str:
+    return " by image" if score.decided_by == "images" else ""
+
+
+def _shown(table: Table) -> list[str]:
+    """The metrics that a person reads."""
+    return [
+        name
+        for name, task in TASK_OF_METRIC.items()
+        if task == "classification" or task in table.tasks
+    ]
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 1) + 0.0:+.1f}"  # no "-0.0"
+
+
+def _bounds(bounds: tuple[float, float] | None) -> str:
+    return MISSING if bounds is None else f"{_signed(bounds[0])} to {_signed(bounds[1])}"
+
+
+def _probability(value: float | None) -> str:
+    if value is None:
+        return MISSING
+    return f"{value:.3f}" if value >= 0.0005 else "<0.001"
 
 
 def _half_width(value: Interval) -> str:
@@ -180,7 +283,7 @@ def _cost_cells(row: Row) -> list[str]:
 def _score_json(score: Score | None) -> dict[str, Any] | None:
     if score is None:
         return None
-    value, delta = score.value, score.delta
+    value, delta, image = score.value, score.delta, score.delta_by_image
     return {
         "mean": value.mean,
         "std": value.std,
@@ -188,16 +291,38 @@ def _score_json(score: Score | None) -> dict[str, Any] | None:
         "ci95": None if value.ci95 is None else list(value.ci95),
         "delta": None if delta is None else delta.mean,
         "delta_ci95": None if delta is None or delta.ci95 is None else list(delta.ci95),
+        "delta_std": None if delta is None else delta.std,
+        "delta_n": None if delta is None else delta.n,
+        "p_value": score.p_value,
+        "p_holm": score.p_holm,
+        "verdict": score.verdict,
+        "decided_by": score.decided_by,
+        "delta_by_image": None
+        if image is None
+        else {
+            "mean": image.mean,
+            "ci95": list(image.ci95),
+            "n_images": image.n_images,
+            "p_value": image.p_value,
+        },
     }
 
 
-def _score_csv(score: Score | None) -> list[float | None]:
+def _score_csv(score: Score | None) -> list[float | str | None]:
     if score is None:
-        return [None] * 8
-    value, delta = score.value, score.delta
-    bounds = value.ci95 or (None, None)
-    difference = (None if delta is None else delta.mean, *((delta and delta.ci95) or (None, None)))
-    return [value.mean, value.std, value.n, *bounds, *difference]
+        return [None] * 17
+    value, delta, image = score.value, score.delta, score.delta_by_image
+    nothing = (None, None)
+    return [
+        *(value.mean, value.std, value.n, *(value.ci95 or nothing)),
+        *(None if delta is None else delta.mean, *((delta and delta.ci95) or nothing)),
+        *(score.p_value, score.p_holm, score.verdict, score.decided_by),
+        *(
+            [None] * 5
+            if image is None
+            else [image.mean, *image.ci95, image.n_images, image.p_value]
+        ),
+    ]
 
 
 def _whole(value: float | None) -> float | None:

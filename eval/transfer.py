@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,17 +10,28 @@ from backbones.atomic import write_text_atomic
 from benchmarks.packaged import PACKAGED
 from benchmarks.schema import Benchmark, load_benchmark
 from classification.identity import safe_name
+from engine.evidence import Evidence
+from eval.ablation import Wish, ablate_all
 from eval.execute import LocalExecutor
-from eval.jobs import TASKS, Task
+from eval.expected_time import expected_times
+from eval.jobs import FINE_TUNINGS, Task
+from eval.kept_evidence import evidence_reader
 from eval.layout import Layout, make_writable
 from eval.notes import make_notes
+from eval.omissions import (
+    Omission,
+    of_files,
+    of_other_benchmarks,
+    of_repeated,
+    of_selection,
+    to_notes,
+)
 from eval.plan import Plan, make_plan
-from eval.records import Records, read_records
+from eval.records import Record, Records, read_records
 from eval.screen import Screen
 from eval.selection import select_comparable
 from eval.specs import Spec, parse_specs
-from eval.summary import RowName, make_table
-from eval.tables import write_tables
+from eval.summary import RowName, Table, make_table
 from eval.usability import check_specs
 
 
@@ -31,7 +42,8 @@ class Question:
     controls: whether each backbone stands beside its own architecture from random weights.
     tolerate: how many unusable images may be left out. full: whether every byte of the data is
     compared with what it was. auto_accumulate: whether a batch that does not fit into memory is
-    computed in parts.
+    computed in parts. ablation: what `specs` were derived for; skipped: what of it has to be left
+    out, and why.
     """
 
     specs: tuple[Spec, ...]
@@ -45,6 +57,8 @@ class Question:
     tolerate: int = 0
     full: bool = False
     auto_accumulate: bool = False
+    ablation: Wish | None = None
+    skipped: tuple[str, ...] = ()
 
     def plan(self, records: Records, digests: Mapping[str, str] | None) -> Plan:
         return make_plan(
@@ -74,19 +88,24 @@ def ask(
     tolerate: int = 0,
     full: bool = False,
     auto_accumulate: bool = False,
+    ablation: Wish | None = None,
 ) -> Question:
     """A question out of what the command line says.
 
-    tasks: None for all that the benchmark has. Raises ValueError, or UnknownNameError with the
-    nearest names, before anything is read that takes time.
+    tasks: None for the fine-tunings that the benchmark has. Raises ValueError, or UnknownNameError
+    with the nearest names, before anything is read that takes time.
     """
     specs = parse_specs(backbones)
     loaded = load_benchmark(benchmark)
+    skipped: tuple[str, ...] = ()
+    if ablation is not None:
+        derived = ablate_all(ablation, loaded.pretraining)
+        specs, skipped = [*specs, *derived.specs], derived.skipped
     argument = benchmark
     if benchmark not in PACKAGED:
         argument = str(Path(benchmark).expanduser().absolute())
     if tasks is None:
-        tasks = [task for task in TASKS if getattr(loaded, task) is not None]
+        tasks = [task for task in FINE_TUNINGS if getattr(loaded, task) is not None]
     question = Question(
         specs=tuple(specs),
         benchmark=loaded,
@@ -99,6 +118,8 @@ def ask(
         tolerate=tolerate,
         full=full,
         auto_accumulate=auto_accumulate,
+        ablation=ablation,
+        skipped=skipped,
     )
     question.plan(Records(by_key={}), None)  # what is wrong with the plan shows before any data
     check_specs(question.specs, loaded, question.tasks)
@@ -115,6 +136,37 @@ def output_folder(out: str | None, benchmark: str) -> Path:
     return path.absolute()
 
 
+def report_folders(
+    directories: Sequence[str], out: str | None, benchmark: str | None
+) -> tuple[Path, tuple[Path, ...]]:
+    """Where `trickle report [DIR ...] [--out DIR]` writes, and what it reads; absolute.
+
+    One directory alone is read and written. Raises ValueError for a directory that is none, for
+    several without --out, and for an --out that is one of several.
+    """
+    sources = tuple(dict.fromkeys(Path(text).expanduser().resolve() for text in directories))
+    for source in sources:
+        if not (source / "records").is_dir():
+            raise ValueError(
+                f"{source}: no folder of records is in it; give the --out of an earlier run, which "
+                "holds records/"
+            )
+    if out is None and len(sources) == 1:
+        return sources[0], sources
+    if out is None and sources:
+        raise ValueError(
+            f"{len(sources)} directories are read and stay as they are: give --out DIR, where the "
+            "report is to be written"
+        )
+    target = output_folder(out, benchmark or "mini")
+    if len(sources) > 1 and target.resolve() in sources:
+        raise ValueError(
+            f"--out {out} is one of the directories that are read, and these stay as they are: "
+            "give another one"
+        )
+    return target, sources
+
+
 def dry_run(question: Question) -> None:
     """Says which jobs there are and which are done; nothing is written, rendered or trained."""
     from benchmarks.prepare import find_ready
@@ -126,8 +178,9 @@ def dry_run(question: Question) -> None:
     if prepared is not None:
         question = replace(question, benchmark=prepared.benchmark)
     plan = question.plan(records, None if prepared is None else prepared.digests)
+    _say_ablation(screen, question, plan)
     screen.header(plan)
-    screen.jobs(plan)
+    screen.jobs(plan, expected_times(plan, question.benchmark, records, question.out))
     if prepared is None:
         screen.say("The data set will be rendered first; until then no job counts as done.")
     screen.bad_records(records.bad)
@@ -165,6 +218,7 @@ class Run:
         Raises OSError where OUT cannot be written, or is gone.
         """
         screen, plan = self.screen, self.plan
+        _say_ablation(screen, self.question, plan)
         screen.header(plan)
         screen.bad_records(self.records.bad)
         for artifact in plan.damaged:
@@ -175,10 +229,18 @@ class Run:
         found = read_records(self.layout.records)
         records = plan.select(found)
         rows = [_row_name(spec, controls=self.question.controls) for spec in plan.rows]
+        evidence = evidence_reader([self.layout], screen.say)
         table = make_table(
-            records, benchmark=plan.benchmark, rows=rows, seeds=plan.seeds, tasks=plan.tasks
+            records,
+            benchmark=plan.benchmark,
+            rows=rows,
+            seeds=plan.seeds,
+            tasks=plan.tasks,
+            evidence=evidence,
         )
-        paths = write_tables(self.question.out, table, make_notes(table, records))
+        paths = _write_report(
+            self.question.out, table, records, evidence, omissions=of_files(found)
+        )
         screen.table(table)
         screen.places(paths)
         gone = sum(cell.key not in found.by_key for cell in plan.cells)
@@ -190,42 +252,92 @@ class Run:
         return 1 if outcome.failed else 0
 
 
-def report(out: Path, *, benchmark: str | None = None) -> None:
-    """Writes the tables of everything that is recorded in OUT.
+def report(
+    out: Path,
+    *,
+    sources: Sequence[Path] = (),
+    benchmark: str | None = None,
+    protocols: Sequence[str] = (),
+) -> None:
+    """Writes the tables of everything that is recorded in `sources`, by default in `out`, to `out`.
 
-    benchmark: the name of the one meant, where records of several lie there. Raises ValueError
+    sources: OUTs of one or several people, which stay as they are. benchmark: the name of the one
+    meant, where records of several lie there. protocols: see `select_comparable`. Raises ValueError
     where there are no records, or of more than one benchmark.
     """
     screen = Screen(out)
-    read = read_records(Layout(out).records)
+    layouts = [Layout(source) for source in sources or (out,)]
+    read = read_records(*(layout.records for layout in layouts))
     screen.bad_records(read.bad)
+    where = ", ".join(str(layout.root) for layout in layouts)
     names = sorted({record.benchmark for record in read.by_key.values()})
     if benchmark is None and len(names) > 1:
-        raise ValueError(f"{out} holds records of {', '.join(names)}: choose one by --benchmark")
+        raise ValueError(f"{where} holds records of {', '.join(names)}: choose one by --benchmark")
     records = [r for r in read.by_key.values() if benchmark in (None, r.benchmark)]
     if not records:
         what = f"records of benchmark {benchmark}" if benchmark else "records"
-        raise ValueError(f"no {what} in {out}/records: give the --out of an earlier run")
-    selection = select_comparable(records)
+        raise ValueError(
+            f"no {what} in {', '.join(str(layout.records) for layout in layouts)}: give the --out "
+            "of an earlier run"
+        )
+    selection = select_comparable(records, protocols)
+    of_records = (*of_other_benchmarks(read, records[0].benchmark), *of_selection(selection))
+    omissions = (*of_files(read), *of_records)
+    origins: dict[str, Path] = {}
+    if len(layouts) > 1:
+        origins = {record.key: read.paths[record.key].parents[1] for record in selection.kept}
+    evidence = evidence_reader(layouts, screen.say)
     table = make_table(
         selection.kept,
         benchmark=records[0].benchmark,
         rows=selection.rows,
         seeds=selection.seeds,
         tasks=selection.tasks,
+        evidence=evidence,
     )
     screen.table(table)
-    if count := len(selection.left_out):
-        records_are = "1 record" if count == 1 else f"{count} records"
-        screen.say(f"{records_are} of other protocols or weights left out")
+    screen.omissions((*of_repeated(read), *of_records))
     try:
-        paths = write_tables(out, table, make_notes(table, selection.kept))
+        paths = _write_report(
+            out, table, selection.kept, evidence, omissions=omissions, origins=origins
+        )
     except OSError as error:
         raise OSError(
             f"the table is shown, but not written to {out}: {error.strerror or error}; let {out} "
-            "be written, or make the report of a copy of it"
+            "be written, or give another folder as --out"
         ) from error
     screen.places(paths)
+
+
+def _write_report(
+    out: Path,
+    table: Table,
+    records: Sequence[Record],
+    evidence: Callable[[Record], Evidence | None],
+    *,
+    omissions: tuple[Omission, ...] = (),
+    origins: Mapping[str, Path] | None = None,
+) -> tuple[Path, ...]:
+    # Late: what draws takes a second to load.
+    from eval.report import write_report
+    from eval.sections.material import Material
+
+    material = Material(
+        table=table,
+        records=tuple(records),
+        evidence=evidence,
+        omissions=omissions,
+        origins=origins or {},
+    )
+    return write_report(out, material, [*make_notes(table, records), *to_notes(omissions)])
+
+
+def _say_ablation(screen: Screen, question: Question, plan: Plan) -> None:
+    """Its budget, and what of it is not done, before anything else."""
+    if question.ablation is not None:
+        screen.say(question.ablation.said(plan))
+        for line in question.skipped:
+            screen.say(line)
 
 
 def _row_name(spec: Spec, *, controls: bool) -> RowName:

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from backbones.catalog import UnknownNameError
 from backbones.usable import check_usable
 from benchmarks.schema import Benchmark
-from classification.budget import training_plan
+from classification.budget import evaluation_sizes, training_plan
+from classification.derived import find_recipe
 from classification.identity import teacher_of
-from classification.recipes import RECIPES
-from eval.jobs import Task
+from classification.recipe import Recipe
+from eval.jobs import FINE_TUNINGS, Task
 from eval.specs import Spec, parse_spec
 
 Sizes = dict[str, tuple[int, int] | None]
@@ -23,7 +24,10 @@ def check_specs(specs: Iterable[Spec], benchmark: Benchmark, tasks: Iterable[Tas
     stride = None if segmentation is None else segmentation.output_stride
     for spec in specs:
         # Detection scales images with their ratio and segmentation tests whole ones: many sizes.
-        sizes: Sizes = dict.fromkeys(tasks)
+        sizes: Sizes = dict.fromkeys(task for task in FINE_TUNINGS if task in tasks)
+        if "probes" in tasks:
+            side, _ = evaluation_sizes(Recipe(), benchmark.pretraining, spec.architecture)
+            sizes["probes"] = (side, side)
         try:
             for training in _pretraining_sizes(spec, benchmark):
                 check_usable(
@@ -45,7 +49,7 @@ def _pretraining_sizes(spec: Spec, benchmark: Benchmark) -> list[Sizes]:
     assert spec.recipe is not None, "a trained backbone has a recipe"
     # How many images there are does not matter to what a plan refuses.
     plan = training_plan(
-        RECIPES[spec.recipe], benchmark.pretraining, 1, architecture=spec.architecture
+        find_recipe(spec.recipe), benchmark.pretraining, 1, architecture=spec.architecture
     )
     sides = dict.fromkeys((plan.train_size, plan.eval_size))
     return [{"pretraining": (side, side)} for side in sides]

@@ -173,11 +173,16 @@ def _show(arguments: argparse.Namespace, command: str) -> int:
 def _report(arguments: argparse.Namespace, command: str) -> int:
     """The tables of what is recorded."""
     with nothing_begun():
-        from eval.transfer import output_folder, report
+        from eval.transfer import report, report_folders
 
     try:
-        out = output_folder(arguments.out, arguments.benchmark or "mini")
-        report(out, benchmark=arguments.benchmark)
+        out, sources = report_folders(arguments.directories, arguments.out, arguments.benchmark)
+        report(
+            out,
+            sources=sources,
+            benchmark=arguments.benchmark,
+            protocols=arguments.protocol,
+        )
     except ValueError as error:
         raise UsageError(str(error)) from error
     return 0
@@ -253,14 +258,23 @@ def _answer(
 def _question(
     arguments: argparse.Namespace, command: str, *, tasks: list[str] | None, controls: bool
 ) -> Question:
-    if not arguments.backbone:
-        raise ValueError("no --backbone given; for example --backbone resnet50d_mixup (or --list)")
+    _check_ablation(arguments)
     with nothing_begun():
+        from eval.ablation import PERMUTATIONS, Wish
         from eval.transfer import ask
+
+    wish = None
+    if arguments.ablate:
+        wish = Wish(
+            backbones=tuple(arguments.ablate),
+            mode=arguments.ablation or "stack",
+            permutations=arguments.permutations or PERMUTATIONS,
+        )
 
     chosen = None if tasks is None else [task for task in TASKS if task in tasks]
     question = ask(
-        arguments.backbone,
+        arguments.backbone or [],
+        ablation=wish,
         benchmark=arguments.benchmark,
         seeds=arguments.seeds,
         out=arguments.out,
@@ -275,6 +289,18 @@ def _question(
     if untrained and not controls:
         raise ValueError(f"nothing to pretrain in {', '.join(untrained)}: give names as in --list")
     return question
+
+
+def _check_ablation(arguments: argparse.Namespace) -> None:
+    """Raises ValueError where --ablate and what goes with it contradict each other."""
+    if arguments.ablate and arguments.backbone:
+        raise ValueError("--ablate chooses the backbones: give it without --backbone, or run both")
+    if arguments.ablation and not arguments.ablate:
+        raise ValueError("--ablation goes with --ablate SPEC, for example resnet50d_mixup_distill")
+    if arguments.permutations and arguments.ablation != "shapley":
+        raise ValueError("--permutations goes with --ablation shapley")
+    if not arguments.backbone and not arguments.ablate:
+        raise ValueError("no --backbone given; for example --backbone resnet50d_mixup (or --list)")
 
 
 _ANSWERS: dict[str, Callable[[argparse.Namespace, str], int]] = {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from engine.evidence import Evidence
+from eval.omissions import Omission
 from eval.records import Record
 from eval.summary import Table
 
@@ -16,11 +18,15 @@ class Material:
 
     evidence: of a record; None where there is none, or none that can be read. It may read a file at
     each call: a section asks once for each record, and keeps what it computes, not what it read.
+    omissions: files and records that are not in the table. origins: the OUT that each record is
+    from, by its key; empty where there is only one.
     """
 
     table: Table
     records: tuple[Record, ...]
     evidence: Callable[[Record], Evidence | None]
+    omissions: tuple[Omission, ...] = ()
+    origins: Mapping[str, Path] = field(default_factory=dict)
 
     def of_task(self, task: str) -> tuple[Record, ...]:
         """Those with numbers, in the order of the table's rows and then of the seeds."""

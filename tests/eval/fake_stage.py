@@ -1,4 +1,4 @@
-"""Stands in for all four programs that a plan calls; imports nothing of ours, so that it is fast.
+"""Stands in for all programs that a plan calls; imports nothing of ours, so that it is fast.
 
 FAKE_CALLS names a file that gets one line for each call; beside it `spans.txt` gets the job and
 the time when it begins and when it ends. FAKE_CRASH, FAKE_DIVERGE, FAKE_HANG, FAKE_SILENT hold
@@ -18,6 +18,14 @@ from contextlib import suppress
 from pathlib import Path
 
 WEIGHTS = b"stand in for tensors"
+METRICS = {
+    "pretraining": ["top1", "top5"],
+    "detection": ["mAP"],
+    "segmentation": ["mIoU", "aAcc"],
+    "probes": ["linear_probe", "knn"],
+    "robustness": ["fgsm_top1", "corruption_top1"],
+    "speed": ["images_per_second_224"],
+}
 
 
 def end_with_the_driver() -> None:
@@ -110,7 +118,7 @@ def write_artifact(directory: Path, flags: dict[str, str], trained: bool) -> Non
 
 def write_result(path: Path, job: str, artifact: Path, seed: int, status: str) -> None:
     task = job.partition("-")[0]
-    names = {"pretraining": ["top1", "top5"], "detection": ["mAP"]}.get(task, ["mIoU", "aAcc"])
+    names = METRICS[task]
     # Whole numbers: random weights 20 + seed, trained ones 30 + 2 seed.
     value = 20 + seed if artifact.name.startswith("scratch") else 30 + 2 * seed
     metric = {"value": value, "unit": "percent", "n": 100, "higher_is_better": True}

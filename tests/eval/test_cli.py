@@ -39,6 +39,7 @@ def flags(parser: argparse.ArgumentParser) -> set[str]:
 def test_the_flags_are_frozen() -> None:
     """Users' scripts depend on them: a change here is a change of the contract."""
     of_all = {"--tolerate", "--full", "--auto-accumulate"}
+    of_all |= {"--ablate", "--ablation", "--permutations"}
     assert flags(make_transfer_parser()) == {
         "-h",
         "--help",
@@ -71,7 +72,7 @@ def test_the_flags_are_frozen() -> None:
     }
     assert flags(parsers["list"]) == {"-h", "--help", "--json", "--tricks", "--recipes"}
     assert flags(parsers["show"]) == {"-h", "--help", "--json", "--benchmark", "--recipes"}
-    assert flags(parsers["report"]) == {"-h", "--help", "--out", "--benchmark"}
+    assert flags(parsers["report"]) == {"-h", "--help", "--out", "--benchmark", "--protocol"}
     assert flags(parsers["doctor"]) == {"-h", "--help", "--json", "--out", "--benchmark"}
     own = {"--json", "--workers", "--tolerate", "--full"}
     assert flags(parsers["validate"]) == {"-h", "--help", *own}

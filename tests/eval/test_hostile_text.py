@@ -192,8 +192,9 @@ def test_json_holds_everything_in_ascii(
     tmp_path_factory: pytest.TempPathFactory, backbone: str, message: str, note: str, metric: str
 ) -> None:
     table, records = table_of(backbone, message, note, metric)
-    *_, path = write_tables(tmp_path_factory.mktemp("out"), table, make_notes(table, records))
-    written = path.read_bytes()
+    out = tmp_path_factory.mktemp("out")
+    write_tables(out, table, make_notes(table, records))
+    written = (out / "table.json").read_bytes()
     assert written.isascii()
     assert obeyed(written.decode()) == []
     assert json.loads(written) == to_json(table)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import pytest
+
+from eval.omissions import of_selection
 from eval.records import Record
 from eval.selection import select_comparable
 
@@ -65,3 +69,148 @@ def test_a_mere_teacher_makes_no_row(make_record: Make) -> None:
 
 def test_no_records_make_no_rows() -> None:
     assert select_comparable([]).rows == ()
+
+
+def pretraining(
+    backbone: str, minute: int, *, lineage: str = "a" * 16, **protocol: object
+) -> dict[str, Any]:
+    """Arguments of a record."""
+    whole = {"architecture": backbone, "recipe": {"epochs": 120}, "data": "i", **protocol}
+    return {
+        "backbone": backbone,
+        "task": "classification",
+        "metrics": {"top1": 70.0},
+        "protocol": whole,
+        "lineage": lineage,
+        "environment": at(minute),
+    }
+
+
+def test_what_differs_between_two_protocols_is_named(make_record: Make) -> None:
+    old = {
+        "data": "d",
+        "budget": {"image_size": [96, 96], "iterations": 100},
+        "versions": {"torch": "2.0"},
+        "precision": "bfloat16",  # how a machine came to do it is no other question
+    }
+    records = [
+        make_record("resnet50d_mixup", protocol=old, environment=at(1)),
+        make_record("resnet50d_cosine", protocol=old, environment=at(2)),
+        make_record("resnet50d_mixup", environment=at(3)),
+    ]
+    selection = select_comparable(records)
+    (group,) = selection.groups
+    assert (group.reason, group.records) == ("protocol", tuple(records[:2]))
+    assert group.differences == (
+        "budget.image_size: 96x96 -> 128x128",
+        "budget.iterations: 100 -> none",
+        "versions.torch: 2.0 -> none",
+    )
+    (omission,) = of_selection(selection)
+    assert omission.what == "2 records of detection (resnet50d_mixup, resnet50d_cosine)"
+    assert "budget.image_size: 96x96 -> 128x128; budget.iterations" in omission.why
+
+
+def test_another_protocol_can_be_chosen_by_the_digest_that_was_named(make_record: Make) -> None:
+    old = make_record(protocol={"data": "old"}, environment=at(1))
+    new = make_record(protocol={"data": "new"}, environment=at(2))
+    digest = select_comparable([old, new]).groups[0].digest
+    chosen = select_comparable([old, new], [digest[:8]])
+    assert chosen.kept == (old,)
+    assert chosen.groups[0].records == (new,)
+    for wrong in ("ffff", digest[:3], ""):
+        with pytest.raises(ValueError, match="--protocol"):
+            select_comparable([old, new], [wrong])
+    other = chosen.groups[0].digest
+    with pytest.raises(ValueError, match="second protocol of detection"):
+        select_comparable([old, new], [digest, other])
+
+
+def test_a_protocol_that_only_failed_takes_no_result_away(make_record: Make) -> None:
+    result = make_record(protocol={"data": "old"}, environment=at(1))
+    failed = make_record(
+        protocol={"data": "new"}, status="failed", message="x", metrics={}, environment=at(2)
+    )
+    assert select_comparable([result, failed]).kept == (result,)
+    assert select_comparable([failed]).kept == (failed,)
+
+
+def test_measurements_and_pretrainings_that_came_later_take_no_detection_away(
+    make_record: Make,
+) -> None:
+    """Each task has its protocol, and the weights are those that were fine-tuned last."""
+    detection = make_record(environment=at(1))
+    probes = make_record(
+        task="probes", metrics={"knn": 40.0}, protocol={"k": 20}, environment=at(2)
+    )
+    speed = make_record(task="speed", metrics={"x": 1.0}, protocol={}, environment=at(3))
+    assert select_comparable([detection, probes, speed]).kept == (detection, probes, speed)
+    elsewhere = [
+        make_record(
+            task="probes",
+            metrics={"knn": 50.0},
+            protocol={"k": 20},
+            lineage="b" * 16,
+            environment=at(4),
+        ),
+        make_record(**pretraining("resnet50d_mixup", 5, lineage="b" * 16)),
+    ]
+    selection = select_comparable([detection, probes, speed, *elsewhere])
+    assert selection.kept == (detection, probes, speed)
+    (group,) = selection.groups
+    assert (group.reason, group.records) == ("weights", tuple(elsewhere))
+
+
+def test_rows_that_were_pretrained_under_other_conditions_are_not_compared(
+    make_record: Make,
+) -> None:
+    """Architecture and recipe are what a table compares; the budget of pretraining is not."""
+    old = [
+        make_record(**pretraining("resnet50d_mixup", 1, budget={"epoch_scale": 0.02})),
+        make_record("resnet50d_mixup", environment=at(2)),
+    ]
+    new = [
+        make_record(
+            **pretraining("resnet50d_cosine", 3, lineage="b" * 16, budget={"epoch_scale": 0.05})
+        ),
+        make_record("resnet50d_cosine", lineage="b" * 16, environment=at(4)),
+        make_record("timm:resnet18", lineage="c" * 16, environment=at(5)),
+    ]
+    selection = select_comparable([*old, *new])
+    assert selection.kept == tuple(new)
+    (group,) = selection.groups
+    assert (group.reason, group.records) == ("pretraining", tuple(old))
+    assert group.differences == ("budget.epoch_scale: 0.02 -> 0.05",)
+    assert select_comparable([*old, *new], [group.digest]).kept == (*old, new[2])
+
+
+def test_other_weights_of_a_name_say_how_they_were_trained(make_record: Make) -> None:
+    first = [
+        make_record(**pretraining("resnet50d_mixup", 1, budget={"epoch_scale": 0.02})),
+        make_record("resnet50d_mixup", environment=at(2)),
+    ]
+    second = [
+        make_record(
+            **pretraining("resnet50d_mixup", 3, lineage="b" * 16, budget={"epoch_scale": 0.05})
+        ),
+        make_record("resnet50d_mixup", lineage="b" * 16, environment=at(4)),
+    ]
+    selection = select_comparable([*first, *second])
+    assert selection.kept == tuple(second)
+    (omission,) = of_selection(selection)
+    assert "other weights of that name" in omission.why
+    assert "budget.epoch_scale: 0.02 -> 0.05" in omission.why
+
+
+def test_protocols_that_no_record_has_together_are_refused(make_record: Make) -> None:
+    records = [
+        make_record(**pretraining("resnet50d_mixup", 1, data="x")),
+        make_record("resnet50d_mixup", protocol={"data": "old"}, environment=at(2)),
+        make_record(**pretraining("resnet50d_cosine", 3, lineage="b" * 16, data="y")),
+        make_record("resnet50d_cosine", lineage="b" * 16, environment=at(4)),
+    ]
+    (protocol,) = [g.digest for g in select_comparable(records).groups if g.reason == "protocol"]
+    (other,) = select_comparable([records[0], records[2]]).groups  # the pretrainings alone
+    trained = other.instead
+    with pytest.raises(ValueError, match="none of its records fits the other protocols"):
+        select_comparable(records, [protocol, trained])

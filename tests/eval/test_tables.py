@@ -7,9 +7,14 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
 
+from engine.evidence import Evidence
+from eval.layout import Layout
 from eval.notes import make_notes
 from eval.records import Record
 from eval.summary import RowName, Table, make_table
@@ -83,11 +88,11 @@ def test_a_person_reads_the_same(three_seeds: list[Record]) -> None:
         "backbone": TRAINED,
         "top-1": "60.0 ± 0.0",
         "mAP": "32.0 ± 5.0",
-        "Δ mAP": "+12.0 ± 6.6",
+        "Δ mAP": "+12.0 ± 6.6 *",
         "mIoU": "50.0 ± 0.0",
-        "Δ mIoU": "+0.0 ± 0.0",
+        "Δ mIoU": "+0.0 ± 0.0 no evidence",
         "aAcc": "75.0 ± 0.0",
-        "Δ aAcc": "+0.0 ± 0.0",
+        "Δ aAcc": "+0.0 ± 0.0 no evidence",
         "params": "1.60M",
         "GMACs": "0.28",
         "time": "3m40s",
@@ -176,7 +181,7 @@ def test_seeds_that_were_not_asked_for_do_not_count(three_seeds: list[Record]) -
 def test_a_difference_of_nothing_has_no_minus(make_record: Make) -> None:
     records = [make_record(TRAINED, metrics={"mAP": 29.99}), make_record(CONTROL)]
     header, rows = cells(table_of(records, seeds=(0,)))
-    assert dict(zip(header, rows[0], strict=True))["Δ mAP"] == "+0.0"
+    assert dict(zip(header, rows[0], strict=True))["Δ mAP"] == "+0.0 no evidence"
 
 
 def test_columns_of_a_task_that_was_not_asked_for_are_left_out(three_seeds: list[Record]) -> None:
@@ -251,7 +256,7 @@ def test_the_notes_say_how_it_was_measured(make_record: Make) -> None:
 
 def test_markdown_reads_as_a_person_reads(three_seeds: list[Record]) -> None:
     lines = to_markdown(table_of(three_seeds), []).splitlines()
-    assert f"| {TRAINED} | 60.0 ± 0.0 | 32.0 ± 5.0 | +12.0 ± 6.6 | 50.0 ± 0.0 |" in lines[4]
+    assert f"| {TRAINED} | 60.0 ± 0.0 | 32.0 ± 5.0 | +12.0 ± 6.6 \\* | 50.0 ± 0.0 |" in lines[4]
     assert lines[4].endswith("| 1.60M | 0.28 | 3m40s |")
 
 
@@ -262,10 +267,12 @@ def test_a_note_that_is_a_sentence_has_one_full_stop(make_record: Make) -> None:
     assert f"{TRAINED}, seed 0: a step was lost." in notes
 
 
-def test_three_files_are_written(three_seeds: list[Record], tmp_path: Path) -> None:
+def test_four_files_are_written(three_seeds: list[Record], tmp_path: Path) -> None:
     table = table_of(three_seeds)
     paths = write_tables(tmp_path / "out", table, ["a note"])
-    assert [path.name for path in paths] == ["table.md", "table.csv", "table.json"]
+    names = ["table.md", "table.csv", "table.json", "table.tex"]
+    assert [path.name for path in paths] == names
+    assert list(paths) == [path for path in Layout(tmp_path / "out").tables if path.name in names]
     assert paths[0].read_text() == to_markdown(table, ["a note"])
     assert paths[1].read_text() == to_csv(table)
     assert json.loads(paths[2].read_text()) == to_json(table)
@@ -290,3 +297,174 @@ def test_seeds_that_were_not_computed_in_one_way_are_told(
     assert told not in "\n".join(make_notes(table_of(alike, seeds=(0, 1)), alike))
     mixed = [*alike, other]
     assert told in "\n".join(make_notes(table_of(mixed, seeds=(0, 1, 2)), mixed))
+
+
+def test_p_values_are_scipys_and_corrected_over_the_rows(make_record: Make) -> None:
+    control = [20.0, 21.0, 19.5]
+    values = {"a": [21.0, 22.4, 20.1], "b": [25.0, 26.2, 24.3], "c": [20.2, 20.8, 19.6]}
+    rows = [*(RowName(backbone=name, control=CONTROL) for name in values), ROWS[1]]
+    records = [
+        make_record(name, seed=seed, metrics={"mAP": value, "mIoU": 50.0})
+        for name, of in {**values, CONTROL: control}.items()
+        for seed, value in enumerate(of)
+    ]
+    content = to_json(table_of(records, rows=rows))
+    scores = {row["backbone"]: row["metrics"]["mAP"] for row in content["rows"]}
+    p = {name: stats.ttest_rel(of, control).pvalue for name, of in values.items()}
+    assert p["b"] < p["a"] < p["c"]
+    expected = {"b": 3 * p["b"], "a": 2 * p["a"], "c": p["c"]}
+    assert 3 * p["b"] < 0.05 < 2 * p["a"] < p["c"]
+    for name in values:
+        assert scores[name]["p_value"] == pytest.approx(p[name])
+        assert scores[name]["p_holm"] == pytest.approx(expected[name])
+        assert scores[name]["decided_by"] == "seeds"
+        assert scores[name]["delta_n"] == 3
+        assert scores[name]["delta_by_image"] is None
+    verdicts = {name: score["verdict"] for name, score in scores.items()}
+    assert verdicts == {"a": "no evidence", "b": "better", "c": "no evidence", CONTROL: None}
+    assert {scores[CONTROL][key] for key in ("p_value", "p_holm", "decided_by")} == {None}
+
+
+def test_less_of_what_should_be_little_is_better(make_record: Make) -> None:
+    def error(value: float) -> dict[str, Any]:
+        return {"ece": {"value": value, "n": 100, "higher_is_better": False}}
+
+    records = [
+        Record.model_validate(
+            {**make_record(name, seed=seed).model_dump(), "metrics": error(value)}
+        )
+        for name, values in ((TRAINED, [3.0, 3.1, 2.9]), (CONTROL, [9.0, 9.2, 9.3]))
+        for seed, value in enumerate(values)
+    ]
+    (score, _) = (row["metrics"]["ece"] for row in to_json(table_of(records))["rows"])
+    assert score["delta"] < 0
+    assert score["verdict"] == "better"
+
+
+def of_one_class(right: Sequence[int]) -> Evidence:
+    """100 pixels in each image, of which so many are right."""
+    counts = {"intersection": right, "predicted": [100] * len(right), "labeled": [100] * len(right)}
+    return Evidence(
+        task="segmentation",
+        classes=("a",),
+        images=tuple(map(str, range(len(right)))),
+        arrays={name: np.array(values, np.int32)[:, None] for name, values in counts.items()},
+    )
+
+
+@pytest.fixture
+def seen(make_record: Make) -> tuple[list[Record], dict[str, Evidence]]:
+    """One seed; the trained one has 10 pixels more right in each of 40 images, 8 to 12 of 100."""
+    rng = np.random.default_rng(0)
+    control = rng.integers(30, 60, 40)
+    sides = {TRAINED: control + np.tile([8, 9, 11, 12], 10), CONTROL: control}
+    records, kept = [], {}
+    for number, (name, right) in enumerate(sides.items()):
+        accuracy = 100 * right.sum() / 4000
+        iou = 100 * right.sum() / (8000 - right.sum())
+        metrics = {"mIoU": float(iou), "aAcc": float(accuracy)}
+        sha256 = f"{number:064x}"
+        records.append(make_record(name, "segmentation", 0, metrics, evidence_sha256=sha256))
+        kept[sha256] = of_one_class(right.tolist())
+    return records, kept
+
+
+def image_table(records: Sequence[Record], kept: dict[str, Evidence], seeds: int = 1) -> Table:
+    return make_table(
+        records,
+        benchmark="mini",
+        rows=ROWS,
+        seeds=range(seeds),
+        tasks=("segmentation",),
+        evidence=lambda record: kept.get(record.evidence_sha256 or ""),
+    )
+
+
+def test_of_one_seed_the_images_decide_and_it_says_so(
+    seen: tuple[list[Record], dict[str, Evidence]],
+) -> None:
+    table = image_table(*seen)
+    score = to_json(table)["rows"][0]["metrics"]["aAcc"]
+    assert (score["p_value"], score["decided_by"], score["verdict"]) == (None, "images", "better")
+    image = score["delta_by_image"]
+    assert image["mean"] == pytest.approx(10)
+    assert image["n_images"] == 40
+    assert image["p_value"] == pytest.approx(score["p_holm"])
+    # The standard deviation of 8, 9, 11, 12 is 1.58, of their mean over 40 images 0.25.
+    half = 1.96 * 2.5**0.5 / 40**0.5
+    assert image["ci95"] == pytest.approx([10 - half, 10 + half], abs=0.05)
+    header, rows = cells(table)
+    assert dict(zip(header, rows[0], strict=True))["Δ aAcc"] == "+10.0 * by image"
+    text = to_markdown(table, make_notes(table, seen[0]))
+    assert "| resnet50d_mixup | aAcc | +10.0 | – | 1 | – | +10.0 |" in text
+    assert "better by image |" in text
+    assert "1,000 draws" in text
+    line = next(csv.DictReader(io.StringIO(to_csv(table))))
+    assert float(line["aAcc_delta_by_image"]) == pytest.approx(10)
+    assert line["aAcc_verdict"] == "better"
+    assert line["aAcc_decided_by"] == "images"
+    assert line["aAcc_delta_by_image_n"] == "40"
+
+
+def test_where_there_are_seeds_they_decide(
+    seen: tuple[list[Record], dict[str, Evidence]], make_record: Make
+) -> None:
+    """The second training is as much worse as the first is better, of which no image tells."""
+    records, kept = seen
+    values = {TRAINED: 20.0, CONTROL: 30.0}
+    second = [make_record(name, "segmentation", 1, {"aAcc": v}) for name, v in values.items()]
+    table = image_table([*records, *second], kept, seeds=2)
+    score = to_json(table)["rows"][0]["metrics"]["aAcc"]
+    assert score["delta_by_image"]["p_value"] < 0.001
+    assert (score["decided_by"], score["verdict"]) == ("seeds", "no evidence")
+
+
+def test_equal_differences_leave_it_to_the_images(
+    seen: tuple[list[Record], dict[str, Evidence]],
+) -> None:
+    records, kept = seen
+    twice = [
+        *records,
+        *(
+            Record.model_validate({**r.model_dump(), "seed": 1, "key": f"{9 - i:016x}"})
+            for i, r in enumerate(records)
+        ),
+    ]
+    score = to_json(image_table(twice, kept, seeds=2))["rows"][0]["metrics"]["aAcc"]
+    assert score["delta_std"] == 0
+    assert (score["p_value"], score["decided_by"], score["verdict"]) == (None, "images", "better")
+    assert "no spread to test against" in "\n".join(make_notes(image_table(twice, kept, 2), twice))
+
+
+def test_evidence_that_says_something_else_is_told_in_the_notes(
+    seen: tuple[list[Record], dict[str, Evidence]],
+) -> None:
+    records, kept = seen
+    table = image_table(records, {name: of_one_class([50] * 40) for name in kept})
+    assert to_json(table)["rows"][0]["metrics"]["aAcc"]["delta_by_image"] is None
+    notes = "\n".join(make_notes(table, records))
+    assert "its evidence gives" in notes
+    assert "2 of 2 differences have none by image" in notes
+
+
+def test_a_thousand_rows_and_one(make_record: Make) -> None:
+    names = [f"resnet50d_{number}" for number in range(999)]
+    rows = [*(RowName(backbone=name, control=CONTROL) for name in names), ROWS[1]]
+    record = make_record()
+    records = [
+        record.model_copy(
+            update={
+                "backbone": row.backbone,
+                "seed": seed,
+                "metrics": {"mAP": record.metrics["mAP"].model_copy(update={"value": 20.0 + seed})},
+            }
+        )
+        for row in rows
+        for seed in (0, 1)
+    ]
+    table = table_of(records, seeds=(0, 1), rows=rows)
+    assert len(to_markdown(table, []).splitlines()) > 1999  # the table, and the differences
+    assert len(to_csv(table).splitlines()) == 1001
+    only = table_of(records, seeds=(0, 1), rows=rows[:1])  # without its control
+    assert to_json(only)["rows"][0]["metrics"]["mAP"]["verdict"] is None
+    assert to_markdown(only, []).count("| --- |") == 1

@@ -36,6 +36,7 @@ def test_these_can_do_it_all(name: str) -> None:
     [
         ("timm:edgenext_xx_small_usi", BOTH, "no dilated form"),
         ("timm:mixer_s32_224_smooth", ("detection",), "224 x 224 pixels only"),
+        ("timm:mixer_s32_224", ("probes",), "224 x 224 pixels only"),
         ("inception_v3_rsb_a3", (), "75 x 75"),  # 160 / 224 of 85 pixels are 61
     ],
 )

@@ -1,0 +1,313 @@
+"""Differences of two backbones by paired bootstrap over the test images.
+
+A draw takes as many images as there are, with replacement (Efron and Tibshirani 1993, ch. 6 and
+13); both sides are scored on the same drawn images, as an image that is drawn twice and stands in
+the test set twice. No image is looked at again: how often each was drawn weighs its counts.
+
+AP is no mean over images: of drawn ones it lies a little higher, and where it is a few percent the
+interval of a difference need not lie around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+from scipy.special import ndtr, stdtr, stdtrit
+
+from detection.scored_image import Stacked
+from detection.voc_average_precision import Judged, judge
+from engine.evidence import Evidence
+from eval.intervals import CONFIDENCE
+from eval.records import Record
+
+DRAWS = 1000
+FEWEST_DRAWS = 200
+_MOST_RESAMPLINGS = 150_000  # of all records together: some seconds at mini's size
+_SEED = 20190116  # any: the same for all, so that all rows see the same draws
+_LARGEST_BLOCK = 2**21  # numbers in one array
+_DIFFERS = 0.01  # percent: what a record and its evidence may differ by, through float32
+_FEWEST_FINITE = 0.9
+_EPSILON = np.finfo(np.float32).eps
+_THRESHOLDS = np.arange(0, 1 + 1e-3, 0.1)  # of recall, as eval_map has them
+
+Draws = dict[str, npt.NDArray[np.float64]]
+"""By metric (draws + 1,) in percent; the first is of all images once, NaN where nothing counts."""
+
+_Key = TypeVar("_Key")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByImage:
+    """A difference over n_images: these weights on other images of the kind.
+
+    ci95: expanded percentiles of the draws, which are as wide as Student's interval where a mean
+    is drawn (Hesterberg, arXiv:1411.5279, section 3.2; plain ones are too narrow for few images).
+    p_value: two-sided, of Student's distribution with the draws' standard deviation, since the
+    share of so many draws could not pass a correction for many rows; None where the draws do not
+    vary and the difference is not 0.
+    """
+
+    mean: float
+    ci95: tuple[float, float]
+    n_images: int
+    p_value: float | None
+
+
+def weights(images: int, draws: int) -> npt.NDArray[np.uint8]:
+    """(draws + 1, images): how often each is drawn; the first row is every image once."""
+    generator = np.random.default_rng([_SEED, images])
+    drawn = np.ones((draws + 1, images), np.uint8)
+    for row in drawn[1:]:
+        row[:] = np.bincount(generator.integers(images, size=images), minlength=images)
+    return drawn
+
+
+def resample(evidence: Evidence, drawn: npt.NDArray[np.uint8]) -> Draws:
+    """The metrics of one task for each row of `drawn`, (rows, images).
+
+    Classification: top1, top5. Detection: mAP_voc07, mAP_area. Segmentation: mIoU, aAcc, mAcc.
+    Other tasks have none. Raises ValueError, KeyError or IndexError for arrays that do not fit
+    together.
+    """
+    tasks = {
+        "classification": _classification,
+        "detection": _detection,
+        "segmentation": _segmentation,
+    }
+    if evidence.task not in tasks:
+        return {}
+    if len(evidence.images) != drawn.shape[1]:
+        raise ValueError(f"{len(evidence.images)} images, weights for {drawn.shape[1]}")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return tasks[evidence.task](evidence, drawn)
+
+
+def compare(own: Sequence[npt.NDArray[np.float64]], control: Sequence[npt.NDArray[np.float64]],
+            n_images: int) -> ByImage | None:  # fmt: skip
+    """The difference of the means over seeds, within each draw.
+
+    own, control: of each seed (draws + 1,), see `Draws`. None where there are fewer than two
+    images, or too many draws in which nothing counts.
+    """
+    differences = np.mean(own, axis=0) - np.mean(control, axis=0)
+    observed, draws = float(differences[0]), differences[1:][np.isfinite(differences[1:])]
+    if n_images < 2 or not np.isfinite(observed):
+        return None
+    if len(draws) < max(2, _FEWEST_FINITE * (len(differences) - 1)):
+        return None
+    tail = _expanded_tail(n_images)
+    low, high = np.quantile(draws, [tail, 1 - tail], method="weibull")
+    return ByImage(
+        mean=observed,
+        ci95=(float(low), float(high)),
+        n_images=n_images,
+        p_value=_p_value(observed, float(draws.std(ddof=1)), n_images),
+    )
+
+
+class ImageBootstrap:
+    """Draws of the records that are asked for, each computed once.
+
+    evidence: of a record, None where there is none. records: how many will be asked for at most;
+    for many there are fewer draws. problems: why a record's evidence was not used.
+    """
+
+    def __init__(self, evidence: Callable[[Record], Evidence | None], *, records: int) -> None:
+        self.draws = max(FEWEST_DRAWS, min(DRAWS, _MOST_RESAMPLINGS // max(records, 1)))
+        self.problems: dict[str, str] = {}
+        self._evidence = evidence
+        self._weights: dict[int, npt.NDArray[np.uint8]] = {}
+        self._of: dict[str, tuple[int, int, Draws] | None] = {}
+
+    def difference(
+        self, metric: str, own: Mapping[int, Record], control: Mapping[int, Record]
+    ) -> ByImage | None:
+        """Of the seeds that both have evidence of; None for none, or of other test images."""
+        sides = []
+        for seed in sorted(own.keys() & control):
+            pair = self._draws(own[seed]), self._draws(control[seed])
+            if all(found is not None and metric in found[2] for found in pair):
+                sides.append(pair)
+        if not sides:
+            return None
+        data = {found[:2] for pair in sides for found in pair if found is not None}
+        if len(data) > 1:
+            record = own[min(own)]
+            self.problems[f"{record.backbone}, {record.task}"] = (
+                "the control was tested on other images"
+            )
+            return None
+        ours, theirs = ([pair[side][2][metric] for pair in sides] for side in (0, 1))  # type: ignore[index]
+        return compare(ours, theirs, next(iter(data))[1])
+
+    def _draws(self, record: Record) -> tuple[int, int, Draws] | None:
+        """What tells its test images from others, how many they are, and its draws."""
+        if record.key not in self._of:
+            self._of[record.key] = self._resampled(record)
+        return self._of[record.key]
+
+    def _resampled(self, record: Record) -> tuple[int, int, Draws] | None:
+        evidence = self._evidence(record)
+        if evidence is None or evidence.task != record.task or not evidence.images:
+            return None
+        count = len(evidence.images)
+        if count not in self._weights:
+            self._weights[count] = weights(count, self.draws)
+        name = f"{record.backbone}, {record.task}, seed {record.seed}"
+        try:
+            draws = resample(evidence, self._weights[count])
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            self.problems[name] = f"its evidence cannot be used: {error}"
+            return None
+        if "mAP_voc07" in draws:  # which of the two is the record's mAP
+            draws["mAP"] = draws[_nearest(record, draws, ("mAP_voc07", "mAP_area"))]
+        fitting = {}
+        for metric, values in draws.items():
+            said = record.metrics[metric].value if metric in record.metrics else None
+            if said is None:
+                continue
+            if abs(values[0] - said) <= _DIFFERS:
+                fitting[metric] = values
+            else:
+                self.problems[name] = (
+                    f"its evidence gives {metric} {values[0]:.2f}, the record says {said:.2f}"
+                )
+        return hash((evidence.images, evidence.classes)), count, fitting
+
+
+def _nearest(record: Record, draws: Draws, names: Sequence[str]) -> str:
+    said = record.metrics["mAP"].value if "mAP" in record.metrics else None
+    return min(names, key=lambda name: abs(draws[name][0] - (said or 0.0)))
+
+
+def _expanded_tail(n: int) -> float:
+    """What a normal distribution has beyond Student's quantile, the draws being narrower than the
+    truth by sqrt((n - 1) / n)."""
+    student = stdtrit(n - 1, (1 + CONFIDENCE) / 2)
+    return float(ndtr(-student * np.sqrt(n / (n - 1))))
+
+
+def _p_value(observed: float, std: float, n: int) -> float | None:
+    if std <= 1e-9:
+        return 1.0 if abs(observed) <= 1e-9 else None
+    return min(1.0, float(2 * stdtr(n - 1, -abs(observed) / (std * np.sqrt(n / (n - 1))))))
+
+
+def _sums(drawn: npt.NDArray[np.uint8], counts: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """drawn (rows, n) @ counts (n, m), float64 and exact below 2^53."""
+    numbers = np.asarray(counts, np.float64)
+    step = max(1, _LARGEST_BLOCK // max(1, drawn.shape[1]))
+    parts = [drawn[i : i + step].astype(np.float64) @ numbers for i in range(0, len(drawn), step)]
+    return np.concatenate(parts)
+
+
+def _classification(evidence: Evidence, drawn: npt.NDArray[np.uint8]) -> Draws:
+    rank = evidence.arrays["label_rank"].astype(np.int64)
+    shares = _sums(drawn, np.column_stack([rank == 0, rank < 5]))
+    percent = 100 * shares / drawn.sum(1, dtype=np.float64)[:, None]
+    return {"top1": percent[:, 0], "top5": percent[:, 1]}
+
+
+def _segmentation(evidence: Evidence, drawn: npt.NDArray[np.uint8]) -> Draws:
+    names = ("intersection", "predicted", "labeled")
+    counts = np.concatenate([evidence.arrays[name] for name in names], axis=1)
+    intersection, predicted, labeled = np.split(_sums(drawn, counts), 3, axis=1)
+    return {
+        "mIoU": 100 * _mean_present(intersection / (predicted + labeled - intersection)),
+        "aAcc": 100 * intersection.sum(1) / labeled.sum(1),
+        "mAcc": 100 * _mean_present(intersection / labeled),
+    }
+
+
+def _mean_present(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Over the classes (columns) that count in a draw; NaN where none does."""
+    present = ~np.isnan(shares)
+    means: npt.NDArray[np.float64] = np.where(present, shares, 0).sum(1) / present.sum(1)
+    return means
+
+
+def _detection(evidence: Evidence, drawn: npt.NDArray[np.uint8]) -> Draws:
+    arrays, classes, count = evidence.arrays, len(evidence.classes), len(evidence.images)
+    difficult = arrays["truth_difficult"].astype(bool)
+    judged = judge(
+        Stacked(
+            boxes=arrays["box"],
+            scores=arrays["score"],
+            labels=arrays["label"].astype(np.intp),
+            truth=arrays["truth_box"],
+            truth_labels=arrays["truth_label"].astype(np.intp),
+            difficult=difficult,
+            image=arrays["image"].astype(np.intp),
+            truth_image=arrays["truth_image"].astype(np.intp),
+        ),
+        count,
+        classes,
+    )
+    objects = np.zeros((count, classes))
+    counted = ~difficult
+    np.add.at(objects, (arrays["truth_image"][counted], arrays["truth_label"][counted]), 1)
+    positives = _sums(drawn, objects)
+    by_class = [
+        _average_precisions(judged, label, positives[:, label], drawn) for label in range(classes)
+    ]
+    return {
+        name: _mean_present(np.column_stack([found[place] for found in by_class]))
+        for place, name in enumerate(("mAP_voc07", "mAP_area"))
+    }
+
+
+def _average_precisions(
+    judged: Judged, label: int, positives: npt.NDArray[np.float64], drawn: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Percent of each draw over 11 points and as an area, NaN where no object was drawn.
+
+    Precision only falls between two right detections, so it is looked at where they stand: what is
+    wrong before each is counted by image, once for all draws.
+    """
+    ours = judged.of_class(label)
+    right, wrong, image = judged.right[ours], judged.wrong[ours], judged.image[ours]
+    places = np.flatnonzero(right)
+    nothing = np.where(positives > 0, 0.0, np.nan)
+    if not places.size:
+        return nothing, nothing
+    before = np.flatnonzero(wrong[: places[-1]])  # what is wrong behind the last moves nothing
+    ends = np.searchsorted(before, places)
+    between = csr_array(  # an image may come twice in a row: both count
+        (np.ones(len(before), np.float32), image[before], np.concatenate([[0], ends])),
+        shape=(len(places), drawn.shape[1]),
+    )
+    step = max(1, _LARGEST_BLOCK // max(len(places), drawn.shape[1]))
+    eleven, area = np.empty(len(drawn)), np.empty(len(drawn))
+    for start in range(0, len(drawn), step):
+        block = slice(start, start + step)
+        by_image = np.ascontiguousarray(drawn[block].T, np.float32)
+        hits = np.cumsum(by_image[image[places]], axis=0)
+        misses = np.cumsum(between @ by_image, axis=0)
+        eleven[block], area[block] = _summed(hits, misses, positives[block])
+    return eleven + nothing, area + nothing
+
+
+def _summed(
+    hits: npt.NDArray[np.float32],
+    misses: npt.NDArray[np.float32],
+    positives: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Percent of each draw (column), in eval_map's own float32.
+
+    hits, misses: (places, draws), up to and with each right detection. positives: (draws,).
+    """
+    precision = hits / np.maximum(hits + misses, _EPSILON)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]  # the best at this recall or beyond
+    recall = hits / positives
+    area = (np.diff(recall, axis=0, prepend=0.0) * envelope).sum(0).astype(np.float32)
+    columns = np.arange(len(positives))
+    eleven = np.zeros(len(positives), np.float32)
+    padded = np.concatenate([envelope, np.zeros((1, len(positives)), np.float32)])
+    for threshold in _THRESHOLDS:
+        eleven += padded[np.count_nonzero(recall < threshold, axis=0), columns]
+    return 100 * (eleven / np.float32(11)).astype(np.float64), 100 * area.astype(np.float64)

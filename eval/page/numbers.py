@@ -1,0 +1,297 @@
+"""The main table of the page, and what lies behind each of its numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eval.beside_published import beside_published
+from eval.records import Record, TaskName, canonical
+from eval.sections.material import Material
+from eval.sections.section import Grid, texts
+from eval.summary import TASK_OF_METRIC, Row
+from eval.tables import MISSING, cells, duration, to_json
+
+_METRIC_OF_TITLE = {"top-1": "top1"}
+_COST_OF_TITLE = {"params": "parameters", "GMACs": "gmacs", "time": "seconds"}
+_LEADING_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_PERCENT = "percent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """A cell. behind: the key of what lies behind it; empty where there is nothing."""
+
+    text: str
+    sort: float | None
+    behind: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberRow:
+    """found_by: what the filter looks at."""
+
+    name: str
+    found_by: str
+    numbers: tuple[Number, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """lines: path and value of everything that it holds."""
+
+    key: str
+    title: str
+    lines: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Behind:
+    """One backbone in one task: what was measured with each seed, how, where and by which command.
+
+    protocols: one, or several where the seeds were not computed in one way.
+    """
+
+    key: str
+    title: str
+    grids: tuple[Grid, ...]
+    facts: tuple[tuple[str, str], ...]
+    protocols: tuple[Protocol, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """The main table."""
+
+    header: tuple[str, ...]
+    rows: tuple[NumberRow, ...]
+    behind: tuple[Behind, ...]
+    protocols: tuple[Protocol, ...]
+
+
+def make_numbers(material: Material) -> Numbers:
+    """The rows in the table's order; every protocol once, whatever number of cells rests on it."""
+    table = material.table
+    header, lines = cells(table)
+    scores = to_json(table)["rows"]
+    by_cell: dict[tuple[str, TaskName], list[Record]] = {}
+    for record in sorted(material.records, key=lambda record: record.seed):
+        by_cell.setdefault((record.backbone, record.task), []).append(record)
+    by_row: dict[str, list[Record]] = {}
+    for record in material.records:
+        by_row.setdefault(record.backbone, []).append(record)
+    protocols: dict[str, Protocol] = {}
+    behind: dict[tuple[int, TaskName], Behind] = {}
+    measured = {record.task for record in material.records}
+    tasks = [task for task in _TASK_TITLES if task in measured]
+    rows = []
+    for place, (row, line, known) in enumerate(zip(table.rows, lines, scores, strict=True)):
+        for task in tasks:
+            if records := by_cell.get((row.name.backbone, task)):
+                behind[place, task] = Behind(
+                    key=f"behind-{place}-{task}",
+                    title=f"{row.name.backbone}: {_TASK_TITLES[task]}",
+                    grids=(_scores_grid(task, known["metrics"], records), _seeds_grid(records)),
+                    facts=(*_facts(row, records), *_published(table.benchmark, row, task, by_row)),
+                    protocols=_protocols(records, protocols),
+                )
+        numbers = []
+        for title, text in zip(header[1:], line[1:], strict=True):
+            of = _task_of(title)
+            found = behind.get((place, of)) if of is not None else None
+            shown = found is not None and text != MISSING
+            numbers.append(
+                Number(
+                    text=text,
+                    sort=_sort_key(title, text, row),
+                    behind=found.key if found is not None and shown else "",
+                )
+            )
+        rows.append(
+            NumberRow(
+                name=line[0],
+                found_by=" ".join((row.name.backbone, *row.name.tricks)).lower(),
+                numbers=tuple(numbers),
+            )
+        )
+    return Numbers(
+        header=tuple(header),
+        rows=tuple(rows),
+        behind=tuple(behind.values()),
+        protocols=tuple(protocols.values()),
+    )
+
+
+_TASK_TITLES: Mapping[TaskName, str] = {
+    "classification": "pretraining",
+    "detection": "detection",
+    "segmentation": "segmentation",
+    "probes": "probes",
+    "robustness": "robustness",
+    "speed": "speed",
+}
+
+
+def _metric_of(title: str) -> str:
+    name = title.removeprefix("Δ ")
+    return _METRIC_OF_TITLE.get(name, name)
+
+
+def _task_of(title: str) -> TaskName | None:
+    return TASK_OF_METRIC.get(_metric_of(title))
+
+
+def _sort_key(title: str, text: str, row: Row) -> float | None:
+    if title in _COST_OF_TITLE:
+        return row.cost[_COST_OF_TITLE[title]]
+    if (metric := _metric_of(title)) in row.metrics:
+        score = row.metrics[metric]
+        if score is None:
+            return None
+        interval = score.delta if title.startswith("Δ ") else score.value
+        return None if interval is None else interval.mean
+    number = _LEADING_NUMBER.match(text)
+    return float(number.group()) if number else None
+
+
+def _scores_grid(task: TaskName, scores: Mapping[str, Any], records: Sequence[Record]) -> Grid:
+    """One line for each metric that the task measured."""
+    names = dict.fromkeys(name for record in records for name in record.metrics)
+    lines: list[tuple[str, ...]] = [
+        _score_line(name, score, records)
+        for name in names
+        if (score := scores.get(name)) is not None
+    ]
+    header = ("metric", "mean", "95%", "Δ control", "95% of Δ", "p", "p, Holm", "evidence")
+    return Grid(
+        caption="Over the seeds"
+        if lines
+        else f"Over the seeds: {_TASK_TITLES[task]} has no number",
+        header=header if lines else (),
+        rows=tuple(texts(line) for line in lines),
+    )
+
+
+def _score_line(name: str, score: Mapping[str, Any], records: Sequence[Record]) -> tuple[str, ...]:
+    units = {record.metrics[name].unit for record in records if name in record.metrics}
+    unit = "" if units == {_PERCENT} else f" [{', '.join(sorted(units))}]"
+    spread = "" if score["std"] is None else f" (sd {_plain(score['std'])})"
+    return (
+        f"{name}{unit}",
+        f"{_plain(score['mean'])}{spread}",
+        _bounds(score["ci95"]),
+        _plain(score["delta"], signed=True),
+        _bounds(score["delta_ci95"]),
+        _probability(score.get("p_value")),
+        _probability(score.get("p_holm")),
+        score.get("verdict") or MISSING,
+    )
+
+
+def _seeds_grid(records: Sequence[Record]) -> Grid:
+    names = list(dict.fromkeys(name for record in records for name in record.metrics))
+    rows = []
+    for record in records:
+        found = [record.metrics.get(name) for name in names]
+        n = sorted({metric.n for metric in found if metric is not None})
+        rows.append(
+            texts(
+                (
+                    str(record.seed),
+                    *(_plain(None if metric is None else metric.value) for metric in found),
+                    ", ".join(map(str, n)) or MISSING,
+                    record.status,
+                    record.file_name,
+                )
+            )
+        )
+    header = ("seed", *names, "n", "status", "record")
+    return Grid(caption="Each seed", header=header, rows=tuple(rows))
+
+
+def _facts(row: Row, records: Sequence[Record]) -> Iterable[tuple[str, str]]:
+    yield "Control", row.name.control or "this is one"
+    if row.name.tricks:
+        yield "Tricks", ", ".join(row.name.tricks)
+    for record in records:
+        if record.message:
+            yield f"Seed {record.seed}, {record.status}", record.message
+        for note in record.notes:
+            yield f"Seed {record.seed}, note", note
+    yield "Time", _each(records, lambda cost: duration(cost["seconds"]), "seconds")
+    yield "Peak memory", _each(records, lambda c: f"{c['peak_memory_mb']:.0f} MB", "peak_memory_mb")
+    for title, name in (("Machine", "cpu"), ("Accelerator", "accelerator"), ("Command", "command")):
+        if found := dict.fromkeys(r.environment[name] for r in records if name in r.environment):
+            yield title, "\n".join(found)
+    yield "Finished", ", ".join(record.finished or MISSING for record in records)
+    yield "Weights", ", ".join((record.weights_sha256 or MISSING)[:16] for record in records)
+    yield "Evidence", ", ".join((record.evidence_sha256 or MISSING)[:16] for record in records)
+
+
+def _published(
+    benchmark: str, row: Row, task: TaskName, by_row: Mapping[str, list[Record]]
+) -> Iterable[tuple[str, str]]:
+    """What a paper gives for the same; only on the benchmark that it was published for."""
+    records = by_row[row.name.backbone]
+    measured = {name for record in records if record.task == task for name in record.metrics}
+    for metric in sorted(measured):
+        for found in beside_published(benchmark, row.name.backbone, metric, records):
+            yield f"Published {metric}", found.line
+
+
+def _each(records: Sequence[Record], say: Any, name: str) -> str:
+    return ", ".join(say(r.cost) if name in r.cost else MISSING for r in records)
+
+
+def _protocols(records: Sequence[Record], known: dict[str, Protocol]) -> tuple[Protocol, ...]:
+    """Those of the records, each taken from `known` or added to it."""
+    found: dict[str, Protocol] = {}
+    for record in records:
+        text = canonical([record.task, record.protocol])
+        if text not in known:
+            number = len(known) + 1
+            known[text] = Protocol(
+                key=f"protocol-{number}",
+                title=f"Protocol {number}: {_TASK_TITLES[record.task]}",
+                lines=tuple(_flat(record.protocol, "")),
+            )
+        found[text] = known[text]
+    return tuple(found.values())
+
+
+def _flat(value: Any, path: str) -> Iterable[tuple[str, str]]:
+    """`budget.image_size`, `128, 128` and the like, sorted by the paths."""
+    if isinstance(value, dict) and value:
+        for key in sorted(value):
+            yield from _flat(value[key], f"{path}.{key}" if path else key)
+    elif isinstance(value, list) and not any(isinstance(item, dict | list) for item in value):
+        yield path, ", ".join(map(_said, value)) or "none"
+    elif isinstance(value, dict | list):
+        yield path, canonical(value) if value else "none"
+    else:
+        yield path, _said(value)
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _plain(value: float | None, *, signed: bool = False) -> str:
+    if value is None:
+        return MISSING
+    rounded = round(value, 2) + 0.0  # no "-0.0"
+    return f"{rounded:+.2f}" if signed else f"{rounded:.2f}"
+
+
+def _bounds(bounds: Sequence[float] | None) -> str:
+    return MISSING if bounds is None else f"{_plain(bounds[0])} to {_plain(bounds[1])}"
+
+
+def _probability(value: float | None) -> str:
+    if value is None:
+        return MISSING
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"

@@ -1,0 +1,148 @@
+"""One HTML file that opens from a disk: nothing in it is fetched, and nothing of it is obeyed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from eval.page.answer import QUESTION, make_answer
+from eval.page.numbers import make_numbers
+from eval.page.plots import plot_svg
+from eval.sections.material import Material
+from eval.sections.section import Block, Gallery, Grid, Paragraph, Picture, Plot, Section
+from eval.text import visible
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from markupsafe import Markup
+
+_KINDS = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
+_SEVERAL = 12
+"""Rows from which on a filter helps and a heading has to stay in sight."""
+_CODE = re.compile(r"(`+)( ?)(.*?)\2\1(?!`)")
+_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shown:
+    """A block ready for the template. kind: which of its macros shows it."""
+
+    kind: str
+    block: Block
+    markup: Markup | None = None
+    pictures: tuple[tuple[str, Picture], ...] = ()
+
+
+def render_page(material: Material, notes: Sequence[str], sections: Sequence[Section]) -> str:
+    """The whole file. notes: lines of markdown as they stand below the written table.
+
+    The same material gives the same text. A plot that cannot be drawn is named in its place.
+    """
+    from markupsafe import Markup
+
+    folder = files("eval.page")
+    script = (folder / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return _template().render(
+        title=f"{QUESTION} ({material.table.benchmark})",
+        question=QUESTION,
+        benchmark=material.table.benchmark,
+        seeds=material.table.seeds,
+        answer=make_answer(material.table, sections),
+        numbers=make_numbers(material),
+        notes=[_parts(note) for note in notes],
+        sections=[(section, _shown(section)) for section in sections],
+        several=_SEVERAL,
+        style=Markup((folder / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        # The one script is let run by its digest; no other is, whoever wrote it into a name.
+        policy=f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
+        "img-src data:; base-uri 'none'; form-action 'none'",
+    )
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    def seen(value: Any) -> Any:
+        if isinstance(value, Markup) or not isinstance(value, str) or value.isprintable():
+            return value
+        return visible(value)
+
+    environment = Environment(
+        loader=PackageLoader("eval.page", "."),
+        autoescape=True,
+        finalize=seen,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    return environment.get_template("template.html")
+
+
+def _shown(section: Section) -> list[_Shown]:
+    return [_show(block, f"{section.key}-{place}") for place, block in enumerate(section.blocks, 1)]
+
+
+def _show(block: Block, key: str) -> _Shown:
+    if isinstance(block, Plot):
+        return _show_plot(block, key)
+    if isinstance(block, Gallery):
+        found = [(_data_address(picture.data), picture) for picture in block.pictures]
+        pictures = tuple((address, picture) for address, picture in found if address)
+        return _Shown(kind="gallery", block=block, pictures=pictures)
+    return _Shown(kind="grid" if isinstance(block, Grid) else "paragraph", block=block)
+
+
+def _show_plot(plot: Plot, key: str) -> _Shown:
+    from markupsafe import Markup
+
+    try:
+        return _Shown(kind="plot", block=plot, markup=Markup(plot_svg(plot, prefix=key)))
+    except Exception as error:  # a defect of ours, which must not cost the user the page
+        warnings.warn(f"plot {key} could not be made: {error!r}", RuntimeWarning, 2)
+        said = f"The plot “{plot.caption}” could not be made: {type(error).__name__}: {error}"
+        return _Shown(kind="paragraph", block=Paragraph(text=said))
+
+
+def _data_address(data: bytes) -> str:
+    """Empty for what is neither a JPEG nor a PNG file."""
+    for start, kind in _KINDS.items():
+        if data.startswith(start):
+            return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    return ""
+
+
+def _parts(note: str) -> list[tuple[bool, str]]:
+    """A note's markdown as (is code, text) pieces; our notes hold nothing else than these two."""
+    parts: list[tuple[bool, str]] = []
+    at = 0
+    while at < len(note):
+        code = _next_code(note, at)
+        end = code.start() if code is not None else len(note)
+        if plain := _ESCAPED.sub(r"\1", note[at:end]):
+            parts.append((False, plain))
+        if code is None:
+            break
+        parts.append((True, code.group(3)))
+        at = code.end()
+    return parts
+
+
+def _next_code(note: str, at: int) -> re.Match[str] | None:
+    """The next inline code whose first backtick is not an escaped one."""
+    while (found := _CODE.search(note, at)) is not None:
+        before = note[at : found.start()]
+        if (len(before) - len(before.rstrip("\\"))) % 2 == 0:
+            return found
+        at = found.start() + 1
+    return None

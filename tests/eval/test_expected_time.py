@@ -1,0 +1,280 @@
+"""How long a plan may take: hand-computed from a few records; what is not known is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import pytest
+
+from benchmarks.schema import Benchmark
+from classification.protocol import pretraining_protocol
+from classification.recipes import RECIPES
+from eval import expected_time
+from eval.expected_time import (
+    BESIDE,
+    BY_GMACS,
+    MEASURED,
+    SCALED,
+    START_SECONDS,
+    Estimate,
+    Forecast,
+    expected_times,
+    makespan,
+    pretraining_work,
+)
+from eval.jobs import Job
+from eval.plan import Plan, make_plan
+from eval.records import Record, Records, write_record
+from eval.specs import parse_specs
+
+Ask = Callable[..., Plan]
+START = 12.0
+"""Seconds that each recorded process took beside its computing."""
+
+
+class Stages(Protocol):
+    def run(self, *arguments: str, **behavior: str) -> tuple[int, str, str]: ...
+
+
+@pytest.fixture
+def ask(benchmark_mini: Benchmark, digests: dict[str, str], tmp_path: Path) -> Ask:
+    def make(*names: str, records: Records | None = None, seeds: tuple[int, ...] = (0,)) -> Plan:
+        return make_plan(
+            parse_specs(names),
+            benchmark_mini,
+            ("detection", "segmentation"),
+            seeds,
+            tmp_path / "out",
+            records=records or Records(by_key={}),
+            digests=digests,
+        )
+
+    return make
+
+
+def record_of(job: Job, seconds: float, **cost: float) -> Record:
+    """What a job would have left that took so long, from its process's start to its end."""
+    metric = {"value": 30.0, "n": 100}
+    return Record.model_validate(
+        {
+            "key": job.key,
+            "lineage": job.lineage,
+            "backbone": job.spec.name,
+            "control": None if job.spec.is_control else job.spec.control.name,
+            "tricks": job.spec.tricks,
+            "task": job.kind,
+            "benchmark": "mini",
+            "protocol": job.protocol,
+            "seed": job.seed,
+            "status": "ok",
+            "metrics": {"top1": metric},
+            "cost": {"seconds": seconds - START, "process_seconds": seconds, **cost},
+        }
+    )
+
+
+def job_of(plan: Plan, kind: str, name: str) -> Job:
+    return next(job for job in plan.jobs if (job.kind, job.spec.name) == (kind, name))
+
+
+def of_row(plan: Plan, name: str, seconds: dict[str, float]) -> Records:
+    """The records of one row: 5 passes over 10,000 images in batches of 64 for resnet50d_mixup."""
+    records = []
+    for kind, value in seconds.items():
+        cost = {"iterations": 781.25} if kind == "classification" else {}
+        job = job_of(plan, kind, name)
+        records.append(record_of(job, value, backbone_gmacs=0.27245568, **cost))
+    return Records(by_key={record.key: record for record in records})
+
+
+def forecast_of(plan: Plan, records: Records, mini: Benchmark, out: Path, **how: Any) -> Forecast:
+    return expected_times(plan, mini, records, out / "out", **{"slots": 1, "gpu": False, **how})
+
+
+def test_the_same_job_with_another_seed_takes_as_long(
+    ask: Ask, benchmark_mini: Benchmark, tmp_path: Path
+) -> None:
+    first = ask("resnet50d_mixup")
+    times = {"classification": 230.0, "detection": 80.0, "segmentation": 60.0}
+    records = of_row(first, "resnet50d_mixup", times)
+    plan = ask("resnet50d_mixup", seeds=(0, 1), records=records)
+    forecast = forecast_of(plan, records, benchmark_mini, tmp_path)
+    for kind, seconds in times.items():
+        (job,) = [j for j in plan.todo if (j.kind, j.spec.name) == (kind, "resnet50d_mixup")]
+        assert forecast.by_job[job.id] == Estimate(seconds=seconds, basis=MEASURED)
+    # And two controls of random weights, whose protocols are the same: the fine-tunings of both.
+    assert forecast.seconds == pytest.approx(230 + 80 + 60 + 2 * (START + 80 + 60))
+
+
+def test_another_recipe_is_scaled_by_its_steps(
+    ask: Ask, benchmark_mini: Benchmark, tmp_path: Path
+) -> None:
+    records = of_row(ask("resnet50d_mixup"), "resnet50d_mixup", {"classification": 230.0})
+    plan = ask("resnet50d_smooth")
+    job = job_of(plan, "classification", "resnet50d_smooth")
+    estimate = forecast_of(plan, records, benchmark_mini, tmp_path).by_job[job.id]
+    # 120 epochs in place of 200, in the same precision; the start of the process stays.
+    assert estimate.seconds == pytest.approx((230 - START) * 120 / 200 + START)
+    assert estimate.basis == SCALED
+
+
+def test_float32_small_batches_and_teachers_cost_more(
+    ask: Ask, benchmark_mini: Benchmark, tmp_path: Path
+) -> None:
+    records = of_row(ask("resnet50d_mixup"), "resnet50d_mixup", {"classification": 230.0})
+    plan = ask("resnet50d_standard", "resnet50d_mixup_distill")
+    by_job = forecast_of(plan, records, benchmark_mini, tmp_path).by_job
+    student, teacher, pixels = 0.27245568, 0.736483328, (64 / 224) ** 2
+    unit = (230 - START) / (50_000 * (student * pixels + 0.3 / 64))
+    standard = 30_000 * (1.95 * student * pixels + 0.3 / 16) * unit
+    taught = 50_000 * ((student + 0.2 * teacher) * pixels + 0.3 / 64) * unit
+    bigger = 50_000 * (teacher * pixels + 0.3 / 64) * unit
+    for name, seconds in (
+        ("resnet50d_standard", standard),
+        ("resnet50d_mixup_distill", taught),
+        ("resnet152d_mixup", bigger),
+    ):
+        job = job_of(plan, "classification", name)
+        assert by_job[job.id].seconds == pytest.approx(seconds + START)
+
+
+@pytest.mark.parametrize(
+    ("known", "took"),
+    [
+        (
+            "resnet50d_efficient",
+            {
+                "resnet50d_efficient": 128.2,
+                "resnet50d_cosine": 127.6,
+                "resnet50d_smooth": 116.2,
+                "resnet50d_standard": 283.3,
+            },
+        ),
+        (  # on another day, with other work on the machine
+            "resnet50d_distill",
+            {
+                "resnet50d_distill": 472.6,
+                "resnet50d_mixup_distill": 638.5,
+                "resnet152d_smooth": 869.9,
+                "resnet152d_mixup": 1362.9,
+            },
+        ),
+    ],
+)
+def test_one_row_of_mini_foretells_the_others_within_a_quarter(
+    known: str, took: dict[str, float], benchmark_mini: Benchmark
+) -> None:
+    """took: seconds of pretrainings on mini as they were measured, for docs/results.md."""
+    gmacs = {"resnet50d": 0.27245568, "resnet152d": 0.736483328}
+    work = {}
+    for name in took:
+        architecture, recipe = name.split("_", 1)
+        protocol = pretraining_protocol(architecture, RECIPES[recipe], benchmark_mini, "d")
+        work[name] = pretraining_work(protocol, 10_000, gmacs[architecture], gmacs.get)
+    for name, seconds in took.items():
+        expected = took[known] * work[name] / work[known]
+        assert expected == pytest.approx(seconds, rel=0.25), name
+
+
+def test_another_architecture_is_scaled_by_gmacs(
+    ask: Ask, benchmark_mini: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expected_time, "_counted", lambda *_: 2 * 0.27245568)
+    records = of_row(ask("resnet50d_mixup"), "resnet50d_mixup", {"detection": 80.0})
+    plan = ask("mobilenet_mixup")
+    job = job_of(plan, "detection", "mobilenet_mixup")
+    estimate = forecast_of(plan, records, benchmark_mini, tmp_path).by_job[job.id]
+    # Twice the backbone, and heads that cost as much as the smaller backbone: (2 + 1) / (1 + 1).
+    assert estimate.seconds == pytest.approx((80 - START) * 1.5 + START)
+    assert estimate.basis == BY_GMACS
+
+
+def test_folders_beside_are_asked_where_this_one_knows_nothing(
+    ask: Ask, benchmark_mini: Benchmark, tmp_path: Path
+) -> None:
+    plan = ask("resnet50d_mixup")
+    beside = of_row(plan, "resnet50d_mixup", {"detection": 300.0})
+    for record in beside.by_key.values():
+        write_record(tmp_path / "elsewhere" / "records", record)
+    job = job_of(plan, "detection", "resnet50d_mixup")
+    none = Records(by_key={})
+    found = forecast_of(plan, none, benchmark_mini, tmp_path).by_job[job.id]
+    assert found == Estimate(seconds=300.0, basis=MEASURED + BESIDE)
+    own = of_row(plan, "resnet50d_mixup", {"detection": 80.0})
+    found = forecast_of(plan, own, benchmark_mini, tmp_path).by_job[job.id]
+    assert found == Estimate(seconds=80.0, basis=MEASURED)
+
+
+def test_without_any_record_minis_own_times_stand_in(
+    ask: Ask, benchmark_mini: Benchmark, tmp_path: Path
+) -> None:
+    plan = ask("resnet50d_mixup")
+    forecast = forecast_of(plan, Records(by_key={}), benchmark_mini, tmp_path)
+    job = job_of(plan, "classification", "resnet50d_mixup")
+    # The very job that the rule was measured on.
+    assert forecast.by_job[job.id].seconds == pytest.approx(227 + START_SECONDS)
+    assert "a rule measured on mini" in forecast.by_job[job.id].basis
+    assert forecast.unknown == 0
+
+
+def test_what_nothing_is_known_of_is_unknown(
+    ask: Ask, benchmark_mini: Benchmark, tmp_path: Path
+) -> None:
+    plan = ask("resnet50d_mixup")
+    forecast = forecast_of(plan, Records(by_key={}), benchmark_mini, tmp_path, gpu=True)
+    assert forecast.unknown == len(plan.jobs) - 1  # drawing random weights trains nothing
+    assert forecast.seconds == START_SECONDS
+
+
+def test_odd_records_teach_nothing_and_break_nothing(
+    ask: Ask,
+    benchmark_mini: Benchmark,
+    tmp_path: Path,
+    make_record: Callable[..., Record],
+) -> None:
+    odd = [
+        make_record(task="detection", protocol={"budget": "none"}, cost={"seconds": 7.0}),
+        make_record(task="segmentation", protocol={}, cost={"seconds": 7.0}),
+        make_record(task="classification", protocol={"recipe": {}}, cost={"seconds": 7.0}),
+        make_record(task="classification", protocol={"recipe": 3}, cost={"seconds": 0.0}),
+        make_record("timm:x", task="detection", control=None, cost={"seconds": 7.0}),
+    ]
+    records = Records(by_key={record.key: record for record in odd})
+    plan = ask("resnet50d_mixup")
+    forecast = forecast_of(plan, records, benchmark_mini, tmp_path)
+    assert {estimate.basis for estimate in forecast.by_job.values()} == {
+        expected_time.RULE,
+        expected_time.START,
+    }
+
+
+@pytest.mark.parametrize(("slots", "seconds"), [(1, 28.0), (2, 15.0), (3, 13.0)])
+def test_the_whole_takes_as_long_as_its_slots_allow(slots: int, seconds: float) -> None:
+    # By hand. Two slots: a 0-5, b 5-10, e 10-15 in one; c 0-8, d 8-13 in the other. With a third
+    # slot for e, d is the last to end. f is not known and counts nothing.
+    needs = {"a": (), "b": ("a",), "c": (), "d": ("c",), "e": (), "f": ("e",)}
+    jobs: Any = [SimpleNamespace(id=n, needs=of, runs_alone=False) for n, of in needs.items()]
+    times = {"a": 5.0, "b": 5.0, "c": 8.0, "d": 5.0, "e": 5.0, "f": None}
+    by_job = {name: Estimate(seconds=value, basis="") for name, value in times.items()}
+    assert makespan(jobs, by_job, slots) == seconds
+
+
+def test_the_dry_run_says_it_all(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expected_time, "default_slots", lambda: 2)
+    monkeypatch.setattr(expected_time, "on_gpu", lambda: False)
+    code, out, _ = stages.run("--backbone", "resnet50d_mixup", "--dry-run")
+    assert code == 0
+    (line,) = [line for line in out.splitlines() if "pretraining   resnet50d_mixup" in line]
+    assert line.endswith("3m57s")  # 227 s and 10 s for the process
+    # 237 + 85 + 71 for the row and 10 + 85 + 71 for the control, one after the other.
+    total = [line for line in out.splitlines() if line.startswith("Expected time: ")]
+    assert total == ["Expected time: 5m22s, with 2 jobs at once (9m19s one after the other)"]
+    assert "5 jobs: a rule measured on mini" in out
+    monkeypatch.setattr(expected_time, "on_gpu", lambda: True)
+    _, out, _ = stages.run("--backbone", "resnet50d_mixup", "--dry-run")
+    assert out.count("unknown\n") == 5
+    assert "Expected time: at least 10s" in out
+    assert "5 of the jobs not counted" in out

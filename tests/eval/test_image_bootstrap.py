@@ -1,0 +1,247 @@
+"""Differences by image: every draw is the metric of the images that were drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from detection.scored_image import ScoredImage
+from detection.voc_average_precision import voc_average_precisions
+from engine.evidence import Evidence
+from engine.mmcv_ops import install
+from eval.image_bootstrap import FEWEST_DRAWS, ImageBootstrap, compare, resample, weights
+from eval.records import Record
+
+Make = Callable[..., Record]
+IMAGES, CLASSES = 12, 3
+NAMES = tuple(f"{number}.jpg" for number in range(IMAGES))
+
+
+def detected(seed: int) -> tuple[Evidence, list[ScoredImage]]:
+    """The same as evidence and image by image; class 2 is rare, images 0 to 2 hold nothing."""
+    rng, images = np.random.default_rng(seed), []
+    for number in range(IMAGES):
+        count = 0 if number < 3 else rng.integers(1, 5)
+        corner, sides = rng.uniform(0, 60, (count, 2)), rng.uniform(8, 40, (count, 2))
+        truth = np.concatenate([corner, corner + sides], 1).astype(np.float32)
+        labels = rng.choice(CLASSES, count, p=[0.5, 0.45, 0.05])
+        found = np.concatenate([truth, truth, rng.uniform(0, 50, (6, 4)).astype(np.float32)])
+        found = found + rng.normal(0, 3, found.shape).astype(np.float32)
+        found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
+        images.append(
+            ScoredImage(
+                boxes=found,
+                scores=rng.random(len(found)).astype(np.float32),
+                labels=np.concatenate([labels, labels, rng.integers(0, CLASSES, 6)]),
+                truth=truth,
+                truth_labels=labels,
+                difficult=rng.random(count) < 0.2,
+                size=(100, 100),
+            )
+        )
+    counts = [len(image.scores) for image in images]
+    objects = [len(image.truth) for image in images]
+    arrays = {
+        "image": np.repeat(np.arange(IMAGES), counts).astype(np.int32),
+        "box": np.concatenate([image.boxes for image in images]),
+        "score": np.concatenate([image.scores for image in images]),
+        "label": np.concatenate([image.labels for image in images]).astype(np.int32),
+        "truth_image": np.repeat(np.arange(IMAGES), objects).astype(np.int32),
+        "truth_box": np.concatenate([image.truth for image in images]),
+        "truth_label": np.concatenate([image.truth_labels for image in images]).astype(np.int32),
+        "truth_difficult": np.concatenate([image.difficult for image in images]).astype(np.uint8),
+    }
+    names = tuple(map(str, range(CLASSES)))
+    return Evidence(task="detection", classes=names, images=NAMES, arrays=arrays), images
+
+
+def segmented(seed: int) -> Evidence:
+    """Class 2 is in one image alone, so that many draws are without it."""
+    rng = np.random.default_rng(seed)
+    labeled = rng.integers(0, 500, (IMAGES, CLASSES))
+    labeled[1:, 2] = 0
+    intersection = rng.binomial(labeled, 0.6)
+    wrong = rng.integers(0, 200, (IMAGES, CLASSES))
+    wrong[:, 2] = 0
+    counts = {"intersection": intersection, "labeled": labeled, "predicted": intersection + wrong}
+    return Evidence(
+        task="segmentation",
+        classes=tuple(map(str, range(CLASSES))),
+        images=NAMES,
+        arrays={name: array.astype(np.int32) for name, array in counts.items()},
+    )
+
+
+def classified(rank: list[int]) -> Evidence:
+    return Evidence(
+        task="classification",
+        classes=("a", "b"),
+        images=NAMES[: len(rank)],
+        arrays={"label_rank": np.array(rank, np.int32)},
+    )
+
+
+def test_draws_are_the_same_for_all_and_begin_with_every_image_once() -> None:
+    drawn = weights(IMAGES, 50)
+    assert drawn.shape == (51, IMAGES)
+    assert (drawn[0] == 1).all()
+    assert (drawn.sum(1) == IMAGES).all()
+    assert (drawn == weights(IMAGES, 50)).all()
+    assert len({row.tobytes() for row in drawn}) > 40
+
+
+def test_ap_of_every_draw_is_eval_maps_of_the_drawn_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    install()
+    monkeypatch.setenv("TRICKLE_REFERENCE", "voc_ap")  # MMDetection's eval_map, image by image
+    for seed in range(3):
+        evidence, images = detected(seed)
+        drawn = weights(IMAGES, 12)
+        found = resample(evidence, drawn)
+        for draw, times in enumerate(drawn):
+            taken = [
+                image for image, count in zip(images, times, strict=True) for _ in range(count)
+            ]
+            by_class = voc_average_precisions(taken, CLASSES)
+            for name, mode in (("mAP_voc07", "voc07_11point"), ("mAP_area", "area")):
+                present = [value for value in by_class[mode] if value is not None]
+                expected = np.mean(present) if present else np.nan
+                # eval_map adds up in float32.
+                assert found[name][draw] == pytest.approx(expected, rel=1e-6, nan_ok=True)
+
+
+def test_every_image_once_is_the_records_own_ap() -> None:
+    for seed in range(10):
+        evidence, images = detected(seed)
+        found = resample(evidence, weights(IMAGES, 0))
+        by_class = voc_average_precisions(images, CLASSES)
+        for name, mode in (("mAP_voc07", "voc07_11point"), ("mAP_area", "area")):
+            present = [value for value in by_class[mode] if value is not None]
+            assert found[name][0] == pytest.approx(sum(present) / len(present), abs=1e-9)
+
+
+def test_iou_of_every_draw_is_that_of_the_drawn_images() -> None:
+    evidence = segmented(0)
+    drawn = weights(IMAGES, 40)
+    found = resample(evidence, drawn)
+    without = 0
+    for draw, times in enumerate(drawn):
+        taken = [number for number, count in enumerate(times) for _ in range(count)]
+        sums = {name: array[taken].astype(int).sum(0) for name, array in evidence.arrays.items()}
+        ious, accuracies = [], []
+        for label in range(CLASSES):
+            inside = sums["intersection"][label]
+            union = sums["predicted"][label] + sums["labeled"][label] - inside
+            if union:
+                ious.append(inside / union)
+            if sums["labeled"][label]:
+                accuracies.append(inside / sums["labeled"][label])
+        without += len(ious) < CLASSES
+        assert found["mIoU"][draw] == pytest.approx(100 * np.mean(ious), abs=1e-9)
+        assert found["mAcc"][draw] == pytest.approx(100 * np.mean(accuracies), abs=1e-9)
+        share = sums["intersection"].sum() / sums["labeled"].sum()
+        assert found["aAcc"][draw] == pytest.approx(100 * share, abs=1e-9)
+    assert without > 5  # a class that no drawn image has is left out of the mean
+
+
+def test_top1_of_every_draw_is_that_of_the_drawn_images() -> None:
+    rank = [0, 0, 3, 0, 7, 1, 0]
+    drawn = weights(len(rank), 20)
+    found = resample(classified(rank), drawn)
+    for draw, times in enumerate(drawn):
+        taken = np.repeat(rank, times)
+        assert found["top1"][draw] == pytest.approx(100 * np.mean(taken == 0), abs=1e-9)
+        assert found["top5"][draw] == pytest.approx(100 * np.mean(taken < 5), abs=1e-9)
+
+
+def test_a_difference_is_paired_and_of_the_mean_over_seeds() -> None:
+    """Both sides move together by what was drawn: 3 more on average, whatever was drawn."""
+    moved = np.random.default_rng(0).normal(0, 10, 501)
+    noise = np.random.default_rng(1).normal(0, 1, 501)
+    own = [50 + moved + 2, 50 + moved + 4 + noise]
+    found = compare(own, [50 + moved], n_images=100)
+    assert found is not None
+    assert found.mean == pytest.approx(3 + noise[0] / 2)
+    # Student's 0.975 with 99 degrees of freedom is 1.984, times sqrt(100 / 99) 1.994: 2.307% of a
+    # normal distribution are beyond, of 500 draws the 11.56th from below and from above.
+    ranked = np.sort(noise[1:]) / 2
+    low, high = np.interp([11.56, 501 - 11.56], np.arange(1, 501), ranked)
+    assert found.ci95 == pytest.approx((3 + low, 3 + high), abs=0.002)
+    assert found.p_value is not None
+    assert found.p_value < 1e-8
+
+
+def test_what_never_varies_has_no_p() -> None:
+    same = np.full(101, 40.0)
+    equal, apart = compare([same], [same], 10), compare([same + 1], [same], 10)
+    assert equal is not None
+    assert (equal.mean, equal.ci95, equal.p_value) == (0, (0, 0), 1)
+    assert apart is not None
+    assert (apart.mean, apart.ci95, apart.p_value) == (1, (1, 1), None)
+    assert compare([same], [same], 1) is None
+    assert compare([np.full(101, np.nan)], [same], 10) is None
+
+
+@pytest.fixture
+def pair(make_record: Make) -> tuple[dict[str, Evidence], list[Record]]:
+    """Evidence by record key, and two records of what it says."""
+    kept, records = {}, []
+    for seed, name in enumerate(("resnet50d_mixup", "scratch:resnet50d")):
+        evidence = segmented(seed)
+        value = float(resample(evidence, weights(IMAGES, 0))["mIoU"][0])
+        record = make_record(name, "segmentation", metrics={"mIoU": value})
+        kept[record.key] = evidence
+        records.append(record)
+    return kept, records
+
+
+def differs(kept: dict[str, Evidence], records: list[Record]) -> tuple[object, str]:
+    bootstrap = ImageBootstrap(lambda record: kept.get(record.key), records=2)
+    own, control = records
+    found = bootstrap.difference("mIoU", {0: own}, {0: control})
+    return found, " ".join(f"{name}: {why}" for name, why in bootstrap.problems.items())
+
+
+def test_records_are_compared_by_their_evidence(
+    pair: tuple[dict[str, Evidence], list[Record]],
+) -> None:
+    kept, records = pair
+    drawn = weights(IMAGES, 1000)
+    own, control = (resample(kept[record.key], drawn)["mIoU"] for record in records)
+    expected = compare([own], [control], IMAGES)
+    found, problems = differs(kept, records)
+    assert found == expected
+    assert found is not None
+    assert found.n_images == IMAGES  # type: ignore[attr-defined]
+    assert problems == ""
+
+
+def test_evidence_that_does_not_fit_is_said_and_not_used(
+    pair: tuple[dict[str, Evidence], list[Record]],
+) -> None:
+    kept, records = pair
+    first = records[0].key
+    good = kept[first]
+    spoilt = {
+        "tested on other images": replace(good, images=tuple(f"x{name}" for name in NAMES)),
+        "cannot be used": replace(good, arrays={}),
+        "cannot be used: ": replace(good, arrays={**good.arrays, "labeled": np.ones((2, 2))}),
+        "the record says": replace(
+            good, arrays={**good.arrays, "intersection": good.arrays["intersection"] // 2}
+        ),
+    }
+    for said, evidence in spoilt.items():
+        found, problems = differs({**kept, first: evidence}, records)
+        assert found is None
+        assert said in problems
+        assert "resnet50d_mixup, segmentation" in problems
+    assert differs({}, records) == (None, "")  # nothing kept is nothing wrong
+
+
+def test_many_records_share_the_time(make_record: Make) -> None:
+    few, many = (ImageBootstrap(lambda record: None, records=count) for count in (10, 10**6))
+    assert (few.draws, many.draws) == (1000, FEWEST_DRAWS)

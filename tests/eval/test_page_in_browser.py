@@ -1,0 +1,249 @@
+"""`report.html` in headless Chromium: what readers do with it by mouse, keys or screen reader."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eval.page.page import render_page
+from tests.eval.report_material import (
+    material_of,
+    record_of,
+    section_of,
+    small_material,
+)
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = "<script>alert(1)</script>\"'&$x_1$<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next((found for name in names if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.skip(f"no Chromium here: none of {', '.join(names)} is on the PATH")
+    from playwright.sync_api import sync_playwright
+
+    # Chromium's sandbox refuses to run as root, as a container's user is.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield started
+        started.close()
+
+
+@dataclass(kw_only=True)
+class Visit:
+    """An open page. asked: addresses that it wanted. troubles: dialogs and errors of scripts."""
+
+    page: Page
+    asked: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+
+    def names(self) -> list[str]:
+        """The rows of the main table that are shown, from above."""
+        rows = self.page.locator("#numbers tbody tr:visible th")
+        return [text.strip() for text in rows.all_inner_texts()]
+
+    def light(self) -> float:
+        """Mean brightness of what is on the screen, 0 to 1."""
+        picture = Image.open(io.BytesIO(self.page.screenshot())).convert("L")
+        return float(np.asarray(picture).mean() / 255)
+
+
+Open = Callable[..., Visit]
+
+
+@pytest.fixture(scope="module")
+def small_page() -> str:
+    return render_page(small_material(), ["a note"], [section_of()])
+
+
+@pytest.fixture
+def visit(browser: Browser, tmp_path: Path, small_page: str) -> Iterator[Open]:
+    """Opens a page from the disk; at the end nothing was asked for, and no script had trouble."""
+    visits = []
+
+    def open_page(html: str = small_page, *, width: int = 1100, **options: Any) -> Visit:
+        file = tmp_path / "report.html"
+        file.write_text(html)
+        page = browser.new_context(viewport={"width": width, "height": 800}, **options).new_page()
+        found = Visit(page=page)
+        visits.append(found)
+        page.on("request", lambda request: found.asked.append(request.url))
+        page.on("dialog", lambda dialog: (found.troubles.append("dialog"), dialog.dismiss()))
+        page.on("pageerror", lambda error: found.troubles.append(str(error)))
+        page.goto(file.as_uri())
+        return found
+
+    yield open_page
+    for each in visits:
+        assert each.troubles == []
+        assert [url for url in each.asked if not url.startswith(("file:", "data:"))] == []
+        assert len([url for url in each.asked if url.startswith("file:")]) == 1
+        each.page.context.close()
+
+
+def test_a_column_sorts_the_rows(visit: Open) -> None:
+    found = visit()
+    mixup, cosine, scratch = "resnet50d_mixup", "resnet50d_cosine", "scratch:x"
+    assert found.names() == [mixup, cosine, scratch]
+    score = found.page.get_by_role("button", name="mAP", exact=True)
+    heading = found.page.locator("#numbers th").filter(has=score)
+    score.click()  # 25, 8.5, 4: the largest first
+    assert found.names() == [mixup, cosine, scratch]
+    assert heading.get_attribute("aria-sort") == "descending"
+    score.press("Enter")
+    assert found.names() == [scratch, cosine, mixup]
+    assert heading.get_attribute("aria-sort") == "ascending"
+    found.page.get_by_role("button", name="Δ mAP").click()  # what is missing, last in both
+    assert found.names() == [mixup, cosine, scratch]
+    assert heading.get_attribute("aria-sort") is None
+    found.page.get_by_role("button", name="Δ mAP").click()
+    assert found.names() == [cosine, mixup, scratch]
+    found.page.locator("#numbers").get_by_role("button", name="backbone").click()
+    assert found.names() == [cosine, mixup, scratch]
+
+
+def test_numbers_of_a_section_sort_as_numbers(visit: Open) -> None:
+    table = visit().page.locator("#demo table")
+    table.get_by_role("button").click()  # the only one: the other heading is empty
+    rows = [text.split()[0:2] for text in table.locator("tbody tr").all_inner_texts()]
+    assert rows == [["mixup,", "ten"], ["mixup,", "two"], ["mixup,", "none"]]
+
+
+def test_the_filter_finds_backbones_and_tricks(visit: Open) -> None:
+    records = [
+        record_of("a_one", 0, 20.0, tricks=("mixup", "cosine_decay")),
+        record_of("b_two", 0, 21.0, tricks=("mixup",)),
+        record_of("c_two", 0, 22.0, tricks=()),
+    ]
+    found = visit(render_page(material_of(records), [], []))
+    box = found.page.get_by_label("Backbones or tricks with")
+    count = found.page.get_by_role("status")
+    assert count.inner_text() == "3 of 3 rows"
+    for text, names in (
+        ("TWO", ["b_two", "c_two"]),
+        ("mixup", ["a_one", "b_two"]),
+        ("mixup cosine", ["a_one"]),
+        ("none", []),
+        ("", ["a_one", "b_two", "c_two"]),
+    ):
+        box.fill(text)
+        assert found.names() == names
+        assert count.inner_text() == f"{len(names)} of 3 rows"
+
+
+def test_a_protocol_opens_and_closes_by_keys(visit: Open) -> None:
+    page = visit().page
+    dialog = page.get_by_role("dialog")
+    assert not dialog.is_visible()
+    page.get_by_label("Backbones or tricks with").focus()
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('#numbers a')"):
+            break
+    number = page.evaluate("document.activeElement.textContent")
+    assert number.startswith("25.0")
+    page.keyboard.press("Enter")
+    assert dialog.is_visible()
+    assert dialog.get_by_role("heading").first.inner_text() == "resnet50d_mixup: detection"
+    text = dialog.inner_text()
+    for part in ("24.00", "26.00", "budget.image_size", "128, 96", "trickle run --seeds 0 1"):
+        assert part in text
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+    assert page.evaluate("document.activeElement.textContent") == number
+    page.keyboard.press("Enter")
+    dialog.get_by_role("button", name="Close").click()
+    assert not dialog.is_visible()
+
+
+@pytest.mark.parametrize("width", [pytest.param(320, marks=pytest.mark.slow), 360])
+def test_on_a_phone_only_the_table_scrolls_sideways(visit: Open, width: int) -> None:
+    page = visit(width=width).page
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    box = page.locator(".scroll", has=page.locator("#numbers"))
+    assert box.evaluate("box => box.scrollWidth > box.clientWidth")
+    first = page.locator("#numbers tbody th").first
+    before = first.bounding_box()
+    box.evaluate("box => { box.scrollLeft = 150 }")
+    assert first.bounding_box() == before  # the names stay in sight
+    page.locator("#numbers a").first.click()
+    assert page.get_by_role("dialog").evaluate("box => box.scrollWidth <= box.clientWidth")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_light_or_dark_and_axe_finds_nothing_serious(visit: Open, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = visit(color_scheme=scheme)
+    assert found.light() > 0.8 if scheme == "light" else found.light() < 0.25
+    found.page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    for step in ("page", "dialog"):
+        if step == "dialog":
+            found.page.locator("#numbers a").first.click()
+        violations = Axe().run(found.page).response["violations"]
+        assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == []
+
+
+def test_a_plot_is_seen_on_both_grounds(visit: Open) -> None:
+    """Its letters and axes are darker than a light ground, and lighter than a dark one."""
+    for scheme in ("light", "dark"):
+        plot = visit(color_scheme=scheme).page.get_by_role("img", name="mixup").first
+        grey = np.asarray(Image.open(io.BytesIO(plot.screenshot())).convert("L")).astype(int)
+        ground = int(np.median(grey))
+        farthest = int(grey.flat[np.abs(grey - ground).argmax()])
+        assert (
+            (ground > 240 and farthest < 60)
+            if scheme == "light"
+            else (ground < 50 and farthest > 200)
+        )
+
+
+def test_it_prints_without_controls(visit: Open) -> None:
+    page = visit().page
+    assert page.pdf().startswith(b"%PDF-")
+    page.emulate_media(media="print")
+    assert not page.locator("#filter").is_visible()
+    assert not page.get_by_role("navigation").is_visible()
+    assert page.locator("#numbers").is_visible()
+    assert page.locator("figure.plot").evaluate("f => getComputedStyle(f).breakInside") == "avoid"
+
+
+def test_without_scripts_everything_can_be_read(visit: Open) -> None:
+    page = visit(java_script_enabled=False).page
+    assert not page.locator("#filter").is_visible()
+    page.locator("#numbers a").first.click()
+    behind = page.locator("#behind-0-detection")
+    assert behind.is_visible()
+    assert "24.00" in behind.inner_text()
+
+
+def test_a_hostile_name_does_nothing(visit: Open) -> None:
+    records = [record_of(HOSTILE, seed, 20.0 + seed, tricks=(HOSTILE,)) for seed in (0, 1)]
+    found = visit(render_page(material_of(records), [HOSTILE], [section_of(HOSTILE)]))
+    assert found.names() == [HOSTILE]
+    found.page.locator("#numbers a").first.click()
+    assert HOSTILE in found.page.get_by_role("dialog").inner_text()
+    assert HOSTILE in found.page.locator("figure.plot svg").first.text_content()
+    # Even if a script stood in the page: its policy names the digest of its own alone.
+    found.page.evaluate(
+        "() => { const script = document.createElement('script');"
+        "script.textContent = 'window.ran = true'; document.body.append(script) }"
+    )
+    assert found.page.evaluate("window.ran") is None

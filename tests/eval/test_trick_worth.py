@@ -1,0 +1,315 @@
+"""What tricks are worth: pairs found in records, intervals and Shapley values by closed forms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations, islice, permutations
+from statistics import mean, stdev
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from classification.recipes import RECIPES
+from eval.ablation import drawn_orders
+from eval.records import Record
+from eval.sections.material import Material
+from eval.sections.section import Grid, Plot, Section
+from eval.sections.worth import section
+from eval.summary import RowName, make_table
+from eval.trick_worth import (
+    Made,
+    Pair,
+    find_pairs,
+    known_rows,
+    shapley_values,
+    worth_of_tricks,
+)
+
+MakeRecord = Callable[..., Record]
+
+
+def made(names: Iterable[str], *, knobs: str = "{}", setting: str = "one") -> Made:
+    names = sorted(names)
+    return Made(
+        backbone="+".join(names) or "base",
+        setting=setting,
+        tricks=frozenset((name, knobs) for name in names),
+    )
+
+
+def parts(names: str) -> list[Made]:
+    return [made(some) for n in range(len(names) + 1) for some in combinations(names, n)]
+
+
+def test_pairs_are_rows_that_differ_by_one_trick() -> None:
+    rows = [made(""), made("a"), made("ab"), made("cd")]
+    assert {(p.trick, p.having, p.lacking) for p in find_pairs(rows)} == {
+        ("a", "a", "base"),
+        ("b", "a+b", "a"),
+    }
+
+
+def test_other_knobs_settings_and_bases_make_no_pair() -> None:
+    plain = made("a")
+    other_knob = Made(backbone="x", setting="one", tricks=frozenset({("a", "1"), ("b", "{}")}))
+    other_setting = made("ab", setting="two")
+    own_base = Made(backbone="y", setting="one", tricks=made("ab").tricks, base="1" * 64)
+    its_base = Made(backbone="z", setting="one", tricks=plain.tricks, base="2" * 64)
+    assert find_pairs([plain, other_knob, other_setting]) == []
+    assert find_pairs([own_base, its_base]) == []
+
+
+def test_pairs_come_from_names_and_from_what_pretrainings_recorded(
+    make_record: MakeRecord,
+) -> None:
+    recipe = RECIPES["smooth"].canonical()
+    protocol = {"architecture": "resnet50d", "width": 0.25, "recipe": recipe}
+    without: dict[str, Any] = {**recipe, "tricks": {**recipe["tricks"]}}
+    del without["tricks"]["label_smoothing"]
+    records = [
+        # Of recipes that this process knows nothing of.
+        make_record("resnet50d_mine", "classification", protocol=protocol),
+        make_record("resnet50d_other", "classification", protocol={**protocol, "recipe": without}),
+        # Names alone.
+        make_record("resnet18b_mixup", tricks=("mixup",)),
+        make_record("resnet18b_mixup-warmup", tricks=("mixup",)),
+        make_record("resnet34b_mixup-warmup", tricks=("mixup",)),
+        make_record("/x/artifact", tricks=("mixup",)),
+        make_record("timm:resnet18"),
+        make_record("scratch:resnet18b"),
+    ]
+    rows, unknown = known_rows(records)
+    assert unknown == ["/x/artifact"]
+    assert find_pairs(rows.values()) == [
+        Pair(trick="label_smoothing", having="resnet50d_mine", lacking="resnet50d_other"),
+        Pair(trick="warmup", having="resnet18b_mixup", lacking="resnet18b_mixup-warmup"),
+    ]
+
+
+def test_the_interval_is_over_contexts_where_there_are_more_of_them() -> None:
+    pairs = [Pair(trick="t", having=f"h{n}", lacking=f"l{n}") for n in range(3)]
+    gains = [[1.0, 2.0], [4.0, 4.0], [0.5, 1.5]]
+    scores = {
+        "mAP": {
+            **{f"h{n}": {0: 10 + gain[0], 1: 20 + gain[1]} for n, gain in enumerate(gains)},
+            **{f"l{n}": {0: 10.0, 1: 20.0, 7: 5.0} for n in range(3)},
+        }
+    }
+    (found,) = worth_of_tricks(pairs, scores)
+    means = [1.5, 4.0, 1.0]
+    half = stats.t.ppf(0.975, 2) * stdev(means) / math.sqrt(3)
+    assert found.units == "contexts"
+    assert found.difference.mean == pytest.approx(mean(means))
+    assert found.difference.ci95 == pytest.approx((mean(means) - half, mean(means) + half))
+    assert found.p_value == pytest.approx(stats.ttest_1samp(means, 0).pvalue)
+    assert found.verdict == "no evidence"
+
+
+def test_the_interval_is_over_seeds_where_there_are_more_of_them() -> None:
+    pairs = [Pair(trick="t", having=f"h{n}", lacking=f"l{n}") for n in range(2)]
+    gains = {"h0": [1.0, 1.2, 1.4], "h1": [3.0, 3.4, 3.2]}
+    scores = {
+        "mIoU": {
+            **{name: {s: 50 + g for s, g in enumerate(gain)} for name, gain in gains.items()},
+            **{f"l{n}": dict.fromkeys(range(3), 50.0) for n in range(2)},
+        }
+    }
+    (found,) = worth_of_tricks(pairs, scores)
+    by_seed = [2.0, 2.3, 2.3]
+    assert found.units == "seeds"
+    assert found.difference.n == 3
+    assert found.difference.mean == pytest.approx(mean(by_seed))
+    assert found.p_value == pytest.approx(stats.ttest_1samp(by_seed, 0).pvalue)
+    assert found.verdict == "better"
+
+
+def test_p_values_are_corrected_over_the_tricks() -> None:
+    pairs = [Pair(trick=t, having=f"h{t}", lacking="l") for t in "abc"]
+    gains = {"a": [1.0, 1.1, 1.2], "b": [1.0, 1.2, 1.5], "c": [-1.0, 0.0, 1.5]}
+    scores = {
+        "top1": {
+            **{f"h{t}": dict(enumerate(gain)) for t, gain in gains.items()},
+            "l": dict.fromkeys(range(3), 0.0),
+        }
+    }
+    p = {t: stats.ttest_1samp(gain, 0).pvalue for t, gain in gains.items()}
+    corrected = {w.trick: w.p_value for w in worth_of_tricks(pairs, scores)}
+    assert corrected["a"] == pytest.approx(3 * p["a"])
+    assert corrected["b"] == pytest.approx(max(3 * p["a"], 2 * p["b"]))
+    assert corrected["c"] == pytest.approx(p["c"])
+
+
+def test_one_difference_alone_has_no_interval() -> None:
+    pair = Pair(trick="t", having="h", lacking="l")
+    (found,) = worth_of_tricks([pair], {"mAP": {"h": {0: 3.0}, "l": {0: 1.0}}})
+    assert (found.difference.mean, found.difference.ci95) == (2.0, None)
+    assert found.verdict == "no evidence"
+    assert worth_of_tricks([pair], {"mAP": {"h": {0: 3.0}, "l": {1: 1.0}}}) == []
+
+
+ADDITIVE = {"a": 3.0, "b": -1.0, "c": 0.5}
+
+
+def test_in_an_additive_game_each_gets_its_own() -> None:
+    rows = parts("abc")
+    scores = {r.backbone: {0: 20 + sum(ADDITIVE[name] for name in r.names)} for r in rows}
+    values = shapley_values(rows, scores)["a+b+c"]
+    assert {name: value.value for name, value in values.items()} == pytest.approx(ADDITIVE)
+    assert all(value.error is None for value in values.values())
+
+
+def test_a_glove_game_by_hand() -> None:
+    # a has a left glove, b and c a right one each: a pair is worth 1. Of the six orders a comes
+    # after a right glove in four: 4/6; b makes the pair in one (a b c), c in one (a c b): 1/6.
+    rows = parts("abc")
+    scores = {r.backbone: {0: float("a" in r.names and len(r.names) > 1)} for r in rows}
+    values = shapley_values(rows, scores)["a+b+c"]
+    assert {name: value.value for name, value in values.items()} == pytest.approx(
+        {"a": 4 / 6, "b": 1 / 6, "c": 1 / 6}
+    )
+
+
+def test_sampled_orders_give_the_mean_and_its_standard_error() -> None:
+    orders = list(islice(drawn_orders("abcdef"), 3))
+    prefixes = {frozenset(order[:count]) for order in orders for count in range(7)}
+    # The tricks a and b are worth 1 together, and each of the others 2 alone.
+    worth = {p: 2.0 * len(p - set("ab")) + (1.0 if {"a", "b"} <= p else 0.0) for p in prefixes}
+    rows = [made(prefix) for prefix in prefixes]
+    scores = {row.backbone: {5: worth[row.names]} for row in rows}
+    # What comes later is not there: the fourth order has a prefix that none of the three has.
+    assert any(
+        frozenset(next(islice(drawn_orders("abcdef"), 3, None))[:count]) not in prefixes
+        for count in range(7)
+    )
+    values = shapley_values(rows, scores)["a+b+c+d+e+f"]
+    late = [1.0 if order.index("a") > order.index("b") else 0.0 for order in orders]
+    assert values["a"].orders == 3
+    assert values["a"].value == pytest.approx(mean(late))
+    assert values["a"].error == pytest.approx(stdev(late) / math.sqrt(3))
+    assert values["c"].value == pytest.approx(2.0)
+    assert values["c"].error == pytest.approx(0.0)
+    assert sum(value.value for value in values.values()) == pytest.approx(9.0)
+
+
+def test_an_order_that_happens_to_be_there_is_no_sample() -> None:
+    def names(rows: list[Made]) -> dict[str, dict[int, float]]:
+        return {row.backbone: {0: float(len(row.tricks))} for row in rows}
+
+    first = next(drawn_orders("abcd"))
+    stack = [made(first[:count]) for count in range(5)]
+    assert shapley_values(stack, names(stack)) == {}
+    rows = [*parts("abcd"), made("abcde")]  # a part of it has all its orders, it has not
+    assert set(shapley_values(rows, names(rows))) == {"a+b+c+d"}
+
+
+def test_sampling_agrees_with_all_orders_in_the_long_run() -> None:
+    def glove(names: frozenset[str]) -> float:
+        return float("a" in names and len(names) > 1)
+
+    gains = [
+        glove(frozenset(order[: order.index("a") + 1]))
+        for order in islice(drawn_orders("abc"), 400)
+    ]
+    exact = [glove(frozenset(o[: o.index("a") + 1])) for o in permutations("abc")]
+    assert mean(gains) == pytest.approx(mean(exact), abs=0.1)  # four standard errors
+
+
+def material(records: list[Record]) -> Material:
+    rows = [
+        RowName(backbone=name, control=None) for name in dict.fromkeys(r.backbone for r in records)
+    ]
+    tasks = ("detection", "segmentation")
+    table = make_table(records, benchmark="mini", rows=rows, seeds=(0, 1, 2), tasks=tasks)
+    return Material(table=table, records=tuple(records), evidence=lambda _: None)
+
+
+def rows_of(make_record: MakeRecord, gains: Mapping[str, list[float]]) -> list[Record]:
+    return [
+        make_record(
+            name, "detection", seed, {"mAP": 30 + value}, tricks=RECIPES["mixup"].trick_names
+        )
+        for name, values in gains.items()
+        for seed, value in enumerate(values)
+    ]
+
+
+def grid_of(found: Section) -> Grid:
+    return next(block for block in found.blocks if isinstance(block, Grid))
+
+
+def test_the_section_says_which_tricks_helped_and_where(make_record: MakeRecord) -> None:
+    gains = {
+        "resnet50d_mixup": [5.0, 5.3, 5.1],
+        "resnet50d_mixup-warmup": [0.0, 0.1, 0.2],
+        "resnet50d_mixup-zero_gamma": [4.0, 6.0, 5.2],
+    }
+    found = section(material(rows_of(make_record, gains)))
+    assert found is not None
+    assert found.lead == (
+        "2 tricks were added to otherwise equal recipes. "
+        "mAP: warmup raised it; no evidence for 1 of 2."
+    )
+    rows = {row[0].text: row for row in grid_of(found).rows}
+    assert rows["warmup"][1].text.startswith("+5.0 [")
+    assert "resnet50d_mixup minus resnet50d_mixup-warmup" in rows["warmup"][1].detail
+    assert rows["zero_gamma"][1].text.endswith("no evidence")
+    _draw(found)
+
+
+def _draw(found: Section) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+
+    for block in found.blocks:
+        if isinstance(block, Plot):
+            assert block.alt
+            figure = Figure(figsize=block.size)
+            block.draw(figure)
+            figure.canvas.draw()
+
+
+@pytest.mark.parametrize("values", [[1.0], [1.0, 1.0], [0.0, 0.0]], ids=["one", "same", "zero"])
+def test_one_seed_and_zero_variance_break_nothing(
+    make_record: MakeRecord, values: list[float]
+) -> None:
+    gains = {"resnet50d_mixup": values, "resnet50d_mixup-warmup": [0.0] * len(values)}
+    found = section(material(rows_of(make_record, gains)))
+    assert found is not None
+    assert "no evidence for any" in found.lead
+    assert "no evidence" in grid_of(found).rows[0][1].text
+    assert bool(found.left_out) == (len(values) == 1)
+    _draw(found)
+
+
+def test_rows_without_a_pair_say_how_to_get_one(make_record: MakeRecord) -> None:
+    found = section(material(rows_of(make_record, {"resnet50d_mixup": [1.0, 2.0]})))
+    assert found is not None
+    assert found.blocks == ()
+    assert any("--ablate" in line for line in found.left_out)
+
+
+def test_nothing_trained_nothing_said(make_record: MakeRecord) -> None:
+    records = [make_record("scratch:resnet50d"), make_record("timm:resnet18", "segmentation")]
+    assert section(material(records)) is None
+    assert section(material([])) is None
+
+
+def test_hostile_names_and_protocols_break_nothing(make_record: MakeRecord) -> None:
+    evil = "<script>alert(1)</script>\n$x^2$"
+    recipe = {"tricks": {evil: {"k": 1}, "warmup": {}}}
+    plain = {"tricks": {"warmup": {}}}
+    records = [
+        make_record("a\nb", "classification", 0, {"top1": 3.0}, protocol={"recipe": recipe}),
+        make_record("c", "classification", 0, {"top1": 1.0}, protocol={"recipe": plain}),
+        make_record("d", "classification", 0, {"top1": None}, protocol={"recipe": {"tricks": 3}}),
+        make_record("e", "classification", 0, {}, protocol={}, status="failed", message="x"),
+    ]
+    found = section(material(records))
+    assert found is not None
+    assert grid_of(found).rows[0][1].sort == 2.0
+    assert "\n" not in grid_of(found).rows[0][0].text
+    _draw(found)
