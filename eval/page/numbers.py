@@ -157,41 +157,53 @@ def _sort_key(title: str, text: str, row: Row) -> float | None:
 
 
 def _scores_grid(task: TaskName, scores: Mapping[str, Any], records: Sequence[Record]) -> Grid:
-    """One line for each metric that the task measured."""
-    names = dict.fromkeys(name for record in records for name in record.metrics)
-    lines: list[tuple[str, ...]] = [
-        _score_line(name, score, records)
-        for name in names
-        if (score := scores.get(name)) is not None
+    """One column for each metric that the task measured."""
+    names = _names(records)
+    known = {name: score for name in names if (score := scores.get(name)) is not None}
+    if not known:
+        return Grid(caption=f"No number of {_TASK_TITLES[task]}", header=(), rows=())
+    columns = [list(_score_lines(score)) for score in known.values()]
+    rows = [
+        texts((lines[0][0], *(said for _, said in lines)))
+        for lines in zip(*columns, strict=True)
+        if any(said != MISSING for _, said in lines)
     ]
-    header = ("metric", "mean", "95%", "Δ control", "95% of Δ", "p", "p, Holm", "evidence")
-    return Grid(
-        caption="Over the seeds"
-        if lines
-        else f"Over the seeds: {_TASK_TITLES[task]} has no number",
-        header=header if lines else (),
-        rows=tuple(texts(line) for line in lines),
-    )
+    header = ("over the seeds", *(f"{name}{_unit(name, records)}" for name in known))
+    return Grid(caption="Over the seeds", header=header, rows=tuple(rows))
 
 
-def _score_line(name: str, score: Mapping[str, Any], records: Sequence[Record]) -> tuple[str, ...]:
+def _score_lines(score: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """In the order of the table's columns; the same names for every score."""
+    image = score["delta_by_image"] or dict.fromkeys(("mean", "ci95", "n_images", "p_value"))
+    yield "mean", _plain(score["mean"])
+    yield "standard deviation", _plain(score["std"])
+    yield "seeds", str(score["n"])
+    yield "95% interval", _bounds(score["ci95"])
+    yield "Δ to the control", _plain(score["delta"], signed=True)
+    yield "95% interval of Δ by seed", _bounds(score["delta_ci95"])
+    yield "p by seed", _probability(score["p_value"])
+    yield "Δ by image", _plain(image["mean"], signed=True)
+    yield "95% interval of Δ by image", _bounds(image["ci95"])
+    yield "images", MISSING if image["n_images"] is None else str(image["n_images"])
+    yield "p by image", _probability(image["p_value"])
+    yield "p after Holm's correction", _probability(score["p_holm"])
+    decided = f", by {score['decided_by']}" if score["decided_by"] else ""
+    yield "verdict", f"{score['verdict']}{decided}" if score["verdict"] else MISSING
+
+
+def _unit(name: str, records: Sequence[Record]) -> str:
     units = {record.metrics[name].unit for record in records if name in record.metrics}
-    unit = "" if units == {_PERCENT} else f" [{', '.join(sorted(units))}]"
-    spread = "" if score["std"] is None else f" (sd {_plain(score['std'])})"
-    return (
-        f"{name}{unit}",
-        f"{_plain(score['mean'])}{spread}",
-        _bounds(score["ci95"]),
-        _plain(score["delta"], signed=True),
-        _bounds(score["delta_ci95"]),
-        _probability(score.get("p_value")),
-        _probability(score.get("p_holm")),
-        score.get("verdict") or MISSING,
-    )
+    return "" if units == {_PERCENT} else f" [{', '.join(sorted(units))}]"
+
+
+def _names(records: Sequence[Record]) -> list[str]:
+    """Of the metrics, the table's before the others."""
+    names = dict.fromkeys(name for record in records for name in record.metrics)
+    return sorted(names, key=lambda name: name not in TASK_OF_METRIC)
 
 
 def _seeds_grid(records: Sequence[Record]) -> Grid:
-    names = list(dict.fromkeys(name for record in records for name in record.metrics))
+    names = _names(records)
     rows = []
     for record in records:
         found = [record.metrics.get(name) for name in names]
