@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from backbones.atomic import write_bytes_atomic
@@ -37,29 +37,33 @@ def evidence_path(layout: Layout, sha256: str) -> Path:
     return layout.evidence / f"{sha256}.safetensors"
 
 
-def evidence_reader(
-    layouts: list[Layout], tell: Callable[[str], None]
-) -> Callable[[Record], Evidence | None]:
-    """Reads a record's evidence from the first of several OUTs that has it.
+class EvidenceReader:
+    """Reads a record's evidence from the first of several OUTs that has it whole.
 
     tell: is told once of each file that cannot be used, and why.
     """
-    told: set[str] = set()
 
-    def read(record: Record) -> Evidence | None:
-        sha256 = record.evidence_sha256
-        if sha256 is None:
-            return None
-        for layout in layouts:
-            path = evidence_path(layout, sha256)
-            if not path.is_file():
-                continue
+    def __init__(self, layouts: Sequence[Layout], tell: Callable[[str], None]) -> None:
+        self._layouts, self._tell = tuple(layouts), tell
+        self._told: set[str] = set()
+
+    def __call__(self, record: Record) -> Evidence | None:
+        for path in self._files(record):
             try:
-                return read_evidence(path, sha256=sha256)
+                return read_evidence(path, sha256=record.evidence_sha256)
             except (OSError, ValueError) as error:
-                if sha256 not in told:
-                    told.add(sha256)
-                    tell(str(error))
+                if str(path) not in self._told:
+                    self._told.add(str(path))
+                    self._tell(str(error))
         return None
 
-    return read
+    def stamp(self, record: Record) -> str:
+        """Changes where the files of a record's evidence come, go or change; reads none of them."""
+        found = [path.stat() for path in self._files(record)]
+        return " ".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in found)
+
+    def _files(self, record: Record) -> list[Path]:
+        if (sha256 := record.evidence_sha256) is None:
+            return []
+        paths = [evidence_path(layout, sha256) for layout in self._layouts]
+        return [path for path in paths if path.is_file()]

@@ -57,7 +57,11 @@ class Layout:
     def tables(self) -> tuple[Path, ...]:
         """And the page of them."""
         kinds = ("md", "csv", "json", "tex")
-        return (*(self.root / f"table.{kind}" for kind in kinds), self.root / "report.html")
+        return (*(self.root / f"table.{kind}" for kind in kinds), self.page)
+
+    @property
+    def page(self) -> Path:
+        return self.root / "report.html"
 
 
 _REFUSALS = {

@@ -1,91 +1,66 @@
-"""From the records of one table to everything that is written of it: tables, sections, page."""
+"""From the records of one table to everything that is written of it: tables and the page."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from backbones.atomic import write_text_atomic
+from eval.layout import Layout
 from eval.notes import protocol_lines
-from eval.page.page import render_page
-from eval.process import one_line
-from eval.sections import (
-    calibration,
-    class_change,
-    cost,
-    detection_errors,
-    left_out,
-    mistakes,
-    published,
-    robustness,
-    samples,
-    segmentation_errors,
-    upstream_downstream,
-    worth,
-)
+from eval.records import canonical
 from eval.sections.material import Material
-from eval.sections.section import Section
-from eval.tables import write_tables
-from eval.text import in_one_line
+from eval.tables import to_json, write_tables
 
-MakeSection = Callable[[Material], Section | None]
-
-SECTIONS: tuple[MakeSection, ...] = (
-    worth.section,
-    upstream_downstream.section,
-    published.section,
-    cost.section,
-    detection_errors.section,
-    segmentation_errors.section,
-    samples.section,
-    class_change.section,
-    mistakes.section,
-    calibration.section,
-    robustness.section,
-    left_out.section,
-)
-"""What the report answers, in the order of the page."""
+_LAST_LINE = 100  # bytes, at most
 
 
-def write_report(out: Path, material: Material, notes: Sequence[str]) -> tuple[Path, ...]:
+def write_report(
+    out: Path,
+    material: Material,
+    notes: Sequence[str],
+    *,
+    stamps: Sequence[str] = (),
+    anew: bool = True,
+) -> tuple[Path, ...]:
     """Writes the tables and `report.html` into `out`; gives their paths.
 
-    notes: what stands below the table, as lines of markdown. Raises OSError.
+    notes: what stands below the table, as lines of markdown. stamps: change with the evidence.
+    anew: else a page that was made of the same is left as it is. Raises OSError.
     """
     protocols = protocol_lines(material.table, material.records)
     paths = write_tables(out, material.table, notes, protocols)
-    page = out / "report.html"
-    write_text_atomic(page, render_page(material, notes, make_sections(material)))
+    page = Layout(out).page
+    made_of = f"<!-- made of {_digest(material, notes, stamps)} -->\n"
+    if anew or not _ends_with(page, made_of):
+        # Late: what draws takes a second to load.
+        from eval.page.page import render_page
+        from eval.sections.all_sections import make_sections
+
+        text = render_page(material, notes, make_sections(material))
+        write_text_atomic(page, text.rstrip("\n") + "\n" + made_of)
     return (*paths, page)
 
 
-def make_sections(material: Material) -> list[Section]:
-    """All that there is something to say about.
-
-    A section that fails is a defect of ours. It costs the user that section and not the report:
-    its place says so, and a RuntimeWarning, of which the tests make an error.
-    """
-    sections = []
-    for make in SECTIONS:
-        name = make.__module__.rpartition(".")[2]
-        try:
-            section = make(material)
-        except Exception as error:
-            warnings.warn(f"section {name} could not be made: {error!r}", RuntimeWarning, 2)
-            section = could_not_be_made(name, error)
-        if section is not None:
-            sections.append(section)
-    return sections
+def _digest(material: Material, notes: Sequence[str], stamps: Sequence[str]) -> str:
+    """sha256 over all that a page follows from, these sources included."""
+    sources = sorted(Path(__file__).parent.rglob("*.*"))
+    parts = [
+        *(path.read_bytes() for path in sources if path.suffix in (".py", ".html", ".css", ".js")),
+        canonical(to_json(material.table)).encode(),
+        *(record.model_dump_json().encode() for record in material.records),
+        *(text.encode("utf-8", "surrogateescape") for text in (*notes, *stamps)),
+        repr((material.omissions, sorted(material.origins.items()))).encode("utf-8", "replace"),
+    ]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
-def could_not_be_made(name: str, error: Exception) -> Section:
-    """What stands in the place of a section that failed."""
-    said = in_one_line(one_line(f"{type(error).__name__}: {error}"))
-    return Section(
-        key=name.replace("_", "-"),
-        title=name.replace("_", " ").capitalize(),
-        lead="This section could not be made: a defect of Trickle, which the numbers above and "
-        "the other sections do not depend on.",
-        left_out=(said,),
-    )
+def _ends_with(path: Path, line: str) -> bool:
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _LAST_LINE))
+            return file.read().endswith(line.encode())
+    except OSError:
+        return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,12 +10,11 @@ from backbones.atomic import write_text_atomic
 from benchmarks.packaged import PACKAGED
 from benchmarks.schema import Benchmark, load_benchmark
 from classification.identity import safe_name
-from engine.evidence import Evidence
 from eval.ablation import Wish, ablate_all
 from eval.execute import LocalExecutor
 from eval.expected_time import expected_times
 from eval.jobs import FINE_TUNINGS, Task
-from eval.kept_evidence import evidence_reader
+from eval.kept_evidence import EvidenceReader
 from eval.layout import Layout, make_writable
 from eval.notes import make_notes
 from eval.omissions import (
@@ -229,7 +228,7 @@ class Run:
         found = read_records(self.layout.records)
         records = plan.select(found)
         rows = [_row_name(spec, controls=self.question.controls) for spec in plan.rows]
-        evidence = evidence_reader([self.layout], screen.say)
+        evidence = EvidenceReader([self.layout], screen.say)
         table = make_table(
             records,
             benchmark=plan.benchmark,
@@ -239,7 +238,12 @@ class Run:
             evidence=evidence,
         )
         paths = _write_report(
-            self.question.out, table, records, evidence, omissions=of_files(found)
+            self.question.out,
+            table,
+            records,
+            evidence,
+            omissions=of_files(found),
+            anew=bool(plan.todo),
         )
         screen.table(table)
         screen.places(paths)
@@ -286,7 +290,7 @@ def report(
     origins: dict[str, Path] = {}
     if len(layouts) > 1:
         origins = {record.key: read.paths[record.key].parents[1] for record in selection.kept}
-    evidence = evidence_reader(layouts, screen.say)
+    evidence = EvidenceReader(layouts, screen.say)
     table = make_table(
         selection.kept,
         benchmark=records[0].benchmark,
@@ -313,10 +317,11 @@ def _write_report(
     out: Path,
     table: Table,
     records: Sequence[Record],
-    evidence: Callable[[Record], Evidence | None],
+    evidence: EvidenceReader,
     *,
     omissions: tuple[Omission, ...] = (),
     origins: Mapping[str, Path] | None = None,
+    anew: bool = True,
 ) -> tuple[Path, ...]:
     # Late: what draws takes a second to load.
     from eval.report import write_report
@@ -329,7 +334,9 @@ def _write_report(
         omissions=omissions,
         origins=origins or {},
     )
-    return write_report(out, material, [*make_notes(table, records), *to_notes(omissions)])
+    notes = [*make_notes(table, records), *to_notes(omissions)]
+    stamps = [evidence.stamp(record) for record in records]
+    return write_report(out, material, notes, stamps=stamps, anew=anew)
 
 
 def _say_ablation(screen: Screen, question: Question, plan: Plan) -> None:

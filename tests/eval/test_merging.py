@@ -12,7 +12,7 @@ import pytest
 
 from engine.evidence import Evidence
 from eval.cli import main
-from eval.kept_evidence import evidence_reader
+from eval.kept_evidence import EvidenceReader
 from eval.layout import Layout
 from eval.records import Record, read_records, write_record
 
@@ -185,7 +185,7 @@ def test_what_a_task_saw_is_read_from_whichever_directory_has_it_whole(
     (bob / "evidence" / "made").rename(bob / "evidence" / name)
     record = make_record(evidence_sha256=sha256)
     told: list[str] = []
-    read = evidence_reader([Layout(ann), Layout(bob)], told.append)
+    read = EvidenceReader([Layout(ann), Layout(bob)], told.append)
 
     def size() -> list[list[int]] | None:
         found = read(record)
@@ -197,8 +197,8 @@ def test_what_a_task_saw_is_read_from_whichever_directory_has_it_whole(
     assert size() == [[4, 6]]
     assert len(told) == 1
     assert str(ann / "evidence" / name) in told[0]
-    assert evidence_reader([Layout(ann)], told.append)(record) is None
-    assert evidence_reader([], told.append)(record) is None
+    assert EvidenceReader([Layout(ann)], told.append)(record) is None
+    assert EvidenceReader([], told.append)(record) is None
 
 
 def test_a_second_copy_in_one_directory_is_no_second_seed(

@@ -14,11 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eval import report
 from eval.layout import Layout
+from eval.page import page as page_module
 from eval.page.page import render_page
 from eval.page.plots import COLORS, plot_svg
-from eval.report import make_sections, write_report
+from eval.report import write_report
+from eval.sections import all_sections
+from eval.sections.all_sections import make_sections
 from eval.sections.material import Material
 from eval.sections.section import Plot, Section
 from tests.eval.report_material import (
@@ -221,7 +223,7 @@ def nothing(material: Material) -> Section | None:
 def test_a_section_that_fails_costs_itself_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "SECTIONS", (broken, nothing, fine))
+    monkeypatch.setattr(all_sections, "SECTIONS", (broken, nothing, fine))
     with pytest.warns(RuntimeWarning, match="could not be made: KeyError"):
         failed, made = make_sections(small_material())
     assert "could not be made" in failed.lead
@@ -276,7 +278,7 @@ def test_labels_of_powers_are_plain_numbers() -> None:
 @pytest.mark.parametrize("scheme", [0, 1])
 def test_lines_are_seen_on_both_grounds(color: str, scheme: int) -> None:
     """WCAG 2.2, 1.4.11: 3:1; its definition of relative luminance."""
-    style = (Path(report.__file__).parent / "page/page.css").read_text()
+    style = (Path(page_module.__file__).with_name("page.css")).read_text()
     ground = re.findall(r"--ground: (#[0-9a-f]{6})", style)[scheme]
     lighter, darker = sorted(map(luminance, (color, ground)), reverse=True)
     assert (lighter + 0.05) / (darker + 0.05) >= 3
@@ -286,3 +288,22 @@ def luminance(color: str) -> float:
     parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
     return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_a_page_of_the_same_is_left_as_it_is(tmp_path: Path) -> None:
+    page, material = Layout(tmp_path).page, small_material()
+
+    def written(**options: Any) -> bool:
+        """Whether a page that someone spoiled in its middle was made again."""
+        page.write_bytes(page.read_bytes().replace(b"<title>", b"<TITLE>", 1))
+        write_report(tmp_path, material, options.pop("notes", ["a note"]), **options)
+        return b"<title>" in page.read_bytes()
+
+    write_report(tmp_path, material, ["a note"], stamps=["1:2"])
+    assert not written(stamps=["1:2"], anew=False)
+    assert written(stamps=["1:2"])
+    assert written(stamps=["1:3"], anew=False)
+    assert written(stamps=["1:3"], notes=["another"], anew=False)
+    page.unlink()
+    page.write_bytes(b"<title>half")
+    assert written(stamps=["1:3"], anew=False)
