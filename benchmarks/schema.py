@@ -269,6 +269,7 @@ def _read(path: Path) -> Benchmark:
         benchmark = Benchmark.model_validate(table)
     except PydanticValidationError as error:
         raise BenchmarkError(_explain(path, error)) from error
+    _check_name(path, benchmark)
     folder = None if benchmark.world is not None else path.parent.absolute()
     updates = {}
     for stage in benchmark.stages:
@@ -279,6 +280,27 @@ def _read(path: Path) -> Benchmark:
             raise BenchmarkError(f"{path}: {stage}.root: {error}") from error
         updates[stage] = budget.model_copy(update={"root": root})
     return benchmark.model_copy(update=updates)
+
+
+def _check_name(path: Path, benchmark: Benchmark) -> None:
+    """A record says its benchmark by name alone, and published numbers stand beside `paper`'s."""
+    if benchmark.name not in PACKAGED:
+        return
+    packaged = benchmark_file(benchmark.name)
+    if path.resolve() == packaged.resolve():
+        return
+    if _compared(benchmark) != _compared(_read(packaged)):
+        raise BenchmarkError(
+            f"{path}: the name {benchmark.name!r} is that of a benchmark that comes with Trickle, "
+            "and this file differs from it in more than roots and workers; give it another name, "
+            f'such as name = "my_{benchmark.name}"'
+        )
+
+
+def _compared(benchmark: Benchmark) -> dict[str, object]:
+    """What makes it this benchmark, wherever its data lies."""
+    elsewhere = {stage: {"root", "workers"} for stage in STAGES}
+    return benchmark.model_dump(exclude={"description": True, **elsewhere})
 
 
 def _explain(path: Path, error: PydanticValidationError) -> str:

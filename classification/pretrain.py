@@ -23,7 +23,7 @@ from classification.identity import TEACHER_SEED, artifact_name, teacher_of, tra
 from classification.names import parse_backbone
 from classification.protocol import pretraining_protocol
 from classification.recipes.user_file import load_user_file
-from engine.evidence import FILE_NAME
+from engine.evidence import Evidence, leave_evidence
 from engine.processes import is_main, tell, wait_for_others
 from engine.results import Metric, StageResult
 from engine.stage import run_stage
@@ -43,8 +43,9 @@ def pretrain(
     teacher: str | None,
     auto_accumulate: bool = False,
 ) -> StageResult:
-    """Trains, validates, writes the artifact and proves it, and what it saw beside `result`, where
-    the caller writes what this gives; see `StageResult`.
+    """Trains, validates, writes `result`, what it saw beside it, then the artifact, and proves it.
+
+    The artifact comes last: a pretraining that has one counts as done, whatever else is there.
 
     teacher: the directory of its artifact, or `timm:<model>[@FILE]`. A diverged run leaves no
     artifact. An interrupted one goes on from its last checkpoint.
@@ -101,16 +102,33 @@ def pretrain(
     protocol = {**protocol, "precision": training.precision, **runner.protocol}
     known = (*training.notes, *prepared.notes("pretraining"), *runner.notes)
     if metrics is None:
-        return StageResult(
+        diverged = StageResult(
             status="diverged",
             cost=cost,
             protocol=protocol,
             environment=environment(),
             notes=known,
         )
+        if is_main():
+            diverged.write(result)
+        return diverged
     notes = (*known, *_weak_teacher(name, metrics, teacher))
-    evidence_sha256 = None
+    seen: str | None = None
+    lost: tuple[str, ...] = ()
     if is_main():
+        seen, lost = leave_evidence(lambda: _evidence(training.metric, train.classes, val), result)
+    found = StageResult(
+        status="ok",
+        metrics=_metrics(metrics),
+        per_class={"top1": dict(zip(train.classes, metrics["top1_per_class"], strict=True))},
+        cost=cost,
+        protocol=protocol,
+        environment=environment(),
+        notes=(*notes, *lost),
+        evidence_sha256=seen,
+    )
+    if is_main():
+        found.write(result)
         _export(
             training.classifier,
             artifact,
@@ -123,18 +141,8 @@ def pretrain(
             cost=cost,
             notes=notes,
         )
-        evidence_sha256 = _leave_evidence(training.metric, train.classes, val, result)
     wait_for_others()  # its student may be next
-    return StageResult(
-        status="ok",
-        metrics=_metrics(metrics),
-        per_class={"top1": dict(zip(train.classes, metrics["top1_per_class"], strict=True))},
-        cost=cost,
-        protocol=protocol,
-        environment=environment(),
-        notes=notes,
-        evidence_sha256=evidence_sha256,
-    )
+    return found
 
 
 def _metrics(found: dict[str, Any]) -> dict[str, Metric]:
@@ -146,15 +154,12 @@ def _metrics(found: dict[str, Any]) -> dict[str, Metric]:
     }
 
 
-def _leave_evidence(
-    metric: AnswerMetric, classes: tuple[str, ...], val: ImageNetIndex, result: Path
-) -> str:
-    """Writes what the last validation saw beside the result; gives the file's sha256."""
+def _evidence(metric: AnswerMetric, classes: tuple[str, ...], val: ImageNetIndex) -> Evidence:
+    """What the last validation saw."""
     from classification.evidence import classification_evidence
 
     assert metric.answers is not None, "a validation follows the last step"
-    evidence = classification_evidence(metric.answers, classes=classes, samples=val.samples)
-    return evidence.write(result.parent / FILE_NAME)
+    return classification_evidence(metric.answers, classes=classes, samples=val.samples)
 
 
 def _teachers_cost(teacher: str | None) -> dict[str, float]:
@@ -250,7 +255,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     # Before the training, so that nothing is lost to a folder that cannot be made.
     arguments.result.parent.mkdir(parents=True, exist_ok=True)
-    result = pretrain(
+    pretrain(
         arguments.backbone,
         prepared,
         seed=arguments.seed,
@@ -260,8 +265,6 @@ def main(argv: list[str] | None = None) -> None:
         teacher=arguments.teacher,
         auto_accumulate=arguments.auto_accumulate,
     )
-    if is_main():
-        result.write(arguments.result)
 
 
 def pretrain_with_teachers(
@@ -286,19 +289,16 @@ def pretrain_with_teachers(
                 )
             )
     work_dir = out / "work" / artifact.name
-    result_file = work_dir / "result.json"
     result = pretrain(
         name,
         prepared,
         seed=seed,
         artifact=artifact,
         work_dir=work_dir,
-        result=result_file,
+        result=work_dir / "result.json",
         teacher=teacher,
         auto_accumulate=auto_accumulate,
     )
-    if is_main():
-        result.write(result_file)
     if result.status == "diverged":
         raise ValueError(f"{name}, seed {seed}, diverged; the log lies in {work_dir}")
     if is_main():

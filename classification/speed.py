@@ -80,7 +80,7 @@ def measure(artifact: Path, benchmark: Benchmark, *, label: str) -> StageResult:
         status="ok",
         metrics=metrics,
         cost=cost,
-        protocol={**protocol, **how_it_ran()},
+        protocol={**protocol, **how_it_ran(), "threads": int(known["threads"])},
         environment=known,
         notes=tuple(notes),
     )

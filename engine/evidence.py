@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +62,25 @@ class Evidence:
         )
         write_bytes_atomic(path, data)
         return hashlib.sha256(data).hexdigest()
+
+
+def leave_evidence(
+    made: Callable[[], Evidence], result: Path
+) -> tuple[str | None, tuple[str, ...]]:
+    """Makes it and writes it beside `result`; gives its sha256, and no note.
+
+    Where the disk refuses, None and a note that says why: what was measured stands without it.
+    """
+    try:
+        return made().write(result.parent / FILE_NAME), ()
+    except OSError as error:
+        return None, (not_kept(error),)
+
+
+def not_kept(error: OSError | ValueError) -> str:
+    """The note of a result or a record whose evidence is lost by this error."""
+    number = error.errno if isinstance(error, OSError) else None
+    return f"what it saw was not kept: {error if number is None else os.strerror(number)}"
 
 
 def read_evidence(path: Path, *, sha256: str | None = None) -> Evidence:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbones.card import Card
-from engine.evidence import FILE_NAME, Evidence
+from engine.evidence import Evidence, leave_evidence
 from engine.processes import is_main, tell
 from engine.results import Metric, StageResult
 
@@ -157,10 +157,11 @@ def finetune(
         model_parameters=count_parameters(runner.model),
         **runner.step_cost,
     )
-    seen = None
+    seen: str | None = None
+    lost: tuple[str, ...] = ()
     if measured and is_main():
         (metric,) = runner.val_loop.evaluator.metrics
-        seen = evidence(metric).write(result.parent / FILE_NAME)
+        seen, lost = leave_evidence(lambda: evidence(metric), result)
     found = StageResult(
         status="ok" if measured else "diverged",
         metrics={name: Metric(value=value, n=n) for name, value in measured.items()},
@@ -168,7 +169,7 @@ def finetune(
         cost=cost,
         protocol={**protocol, **runner.protocol},
         environment=environment(),
-        notes=(*notes, *runner.notes),
+        notes=(*notes, *runner.notes, *lost),
         evidence_sha256=seen,
     )
     if is_main():

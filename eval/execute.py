@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from backbones.card import ArtifactError, Card, check_weights, read_card
+from engine.evidence import not_kept
 from engine.interruption import SAME_SIGNAL_SECONDS
 from engine.locks import Lock, LockLost
 from engine.threads import job_cores
@@ -20,7 +21,7 @@ from eval.kept_evidence import keep_evidence
 from eval.layout import Layout
 from eval.plan import Plan
 from eval.process import INTERRUPTED_CODES, Stopped, one_line, run_process
-from eval.recording import record_of_card, record_of_failure, record_of_result
+from eval.recording import record_left_behind, record_of_failure, record_of_result
 from eval.records import Record, Records, TaskName, find_final, write_record
 from eval.state import state_of
 from eval.tables import duration
@@ -103,9 +104,7 @@ class LocalExecutor:
         }
         waiting = [(job, number, len(plan.todo)) for number, job in enumerate(plan.todo, start=1)]
         running: dict[Future[_Report], tuple[Job, int, int]] = {}
-        locks = {
-            job.id: Lock(self.layout.locks / f"{job.id}.lock", inherited=True) for job in plan.todo
-        }
+        locks = {job.id: self._lock(job) for job in plan.todo}
         held_elsewhere: set[str] = set()
 
         def ended(position: tuple[Job, int, int], report: _Report, *, began: bool) -> None:
@@ -179,9 +178,9 @@ class LocalExecutor:
         if state == "todo":
             return None
         if record is None and job.key is not None:
-            record = record_of_card(job, command=self.command)
+            record = record_left_behind(job, command=self.command)
             assert record is not None, "a card that makes a job done knows its accuracy"
-            write_record(self.layout.records, record)
+            record = self._keep(job, record)
         summary = READY if record is None else summary_of(record)
         return _Report(end=state, summary=summary, took=ELSEWHERE)
 
@@ -200,14 +199,15 @@ class LocalExecutor:
         if job.result is not None:
             job.work.mkdir(parents=True, exist_ok=True)
             job.result.unlink(missing_ok=True)  # of an earlier attempt
+        alone = self.slots == 1 or job.runs_alone
         try:
             ended = run_process(
                 job.command,
                 log=self.layout.logs / f"{job.id}.log",
                 stop=self.stop,
                 lock=lock,
-                cores=job_cores() / self.slots,
-                alone=self.slots == 1,
+                cores=job_cores() / (1 if alone else self.slots),
+                alone=alone,
             )
         except LockLost:
             raise
@@ -230,10 +230,19 @@ class LocalExecutor:
             )
         except (ArtifactError, ValueError) as error:
             return self.fail(job, str(error), took)
-        keep_evidence(job, record, self.layout)  # first: a record without it would stay so
-        record = write_record(self.layout.records, record)
+        record = self._keep(job, record)
         end: End = "diverged" if record.status == "diverged" else "ok"
         return _Report(end=end, summary=summary_of(record), took=took)
+
+    def _keep(self, job: Job, record: Record) -> Record:
+        """Keeps what a job saw, then its record: one without it would stay so. Gives the record
+        that then stands there; one whose evidence cannot be kept says why."""
+        try:
+            keep_evidence(job, record, self.layout)
+        except (OSError, ValueError) as error:
+            lost = {"evidence_sha256": None, "notes": (*record.notes, not_kept(error))}
+            record = record.model_copy(update=lost)
+        return write_record(self.layout.records, record)
 
     def fail(self, job: Job, message: str, took: str) -> _Report:
         self.write_failure(job, "failed", message)
@@ -247,13 +256,37 @@ class LocalExecutor:
             record = record_of_failure(job, status=end, message=message, command=self.command)
             write_record(self.layout.records, record)
 
-    def recover(self, plan: Plan, records: Records) -> None:
-        """Writes the lost records of pretrainings whose artifacts are there."""
-        for job in plan.jobs:
-            if job.kind == "classification" and job.state == "ok" and job.key is not None:
-                record = record_of_card(job, command=self.command)
-                if records.final(job.key) is None and record is not None:
-                    write_record(self.layout.records, record)
+    def recover(self, plan: Plan, records: Records) -> tuple[Job, ...]:
+        """Writes the lost records of pretrainings whose artifacts are there; gives those that
+        another run is at, which is about to write theirs itself."""
+        lost = (
+            job
+            for job in plan.jobs
+            if job.kind == "classification" and job.state == "ok" and job.key is not None
+            if records.final(job.key) is None
+        )
+        return tuple(job for job in lost if not self._recover(job, wait=False))
+
+    def wait_for_records(self, jobs: Iterable[Job]) -> None:
+        """Waits until no other run is at these jobs; what was not written then is recovered."""
+        for job in jobs:
+            self._recover(job, wait=True)
+
+    def _recover(self, job: Job, *, wait: bool) -> bool:
+        """False where another run is at this job, and that is not waited for."""
+        lock = self._lock(job)
+        try:
+            while not lock.acquire():
+                if not wait:
+                    return False
+                time.sleep(_POLL_SECONDS)
+            self.found(job)
+            return True
+        finally:
+            lock.release()
+
+    def _lock(self, job: Job) -> Lock:
+        return Lock(self.layout.locks / f"{job.id}.lock", inherited=True)
 
 
 def _first_done(running: Collection[Future[_Report]], *, poll: bool) -> set[Future[_Report]]:

@@ -27,7 +27,7 @@ from eval.records import Record
 
 DRAWS = 1000
 FEWEST_DRAWS = 200
-_MOST_RESAMPLINGS = 150_000  # of all records together: some seconds at mini's size
+_MOST_DRAWN = 15_000_000  # images of all draws and detections together: three seconds or so
 _SEED = 20190116  # any: the same for all, so that all rows see the same draws
 _LARGEST_BLOCK = 2**21  # numbers in one array
 _DIFFERS = 0.01  # percent: what a record and its evidence may differ by, through float32
@@ -113,12 +113,13 @@ def compare(own: Sequence[npt.NDArray[np.float64]], control: Sequence[npt.NDArra
 class ImageBootstrap:
     """Draws of the records that are asked for, each computed once.
 
-    evidence: of a record, None where there is none. records: how many will be asked for at most;
-    for many there are fewer draws. problems: why a record's evidence was not used.
+    evidence: of a record, None where there is none. images: that the detections which will be
+    asked for were tested on, all together; for many there are fewer draws (the other tasks cost
+    next to nothing). problems: why a record's evidence was not used.
     """
 
-    def __init__(self, evidence: Callable[[Record], Evidence | None], *, records: int) -> None:
-        self.draws = max(FEWEST_DRAWS, min(DRAWS, _MOST_RESAMPLINGS // max(records, 1)))
+    def __init__(self, evidence: Callable[[Record], Evidence | None], *, images: int) -> None:
+        self.draws = max(FEWEST_DRAWS, min(DRAWS, _MOST_DRAWN // max(images, 1)))
         self.problems: dict[str, str] = {}
         self._evidence = evidence
         self._weights: dict[int, npt.NDArray[np.uint8]] = {}
@@ -252,44 +253,59 @@ def _detection(evidence: Evidence, drawn: npt.NDArray[np.uint8]) -> Draws:
     counted = ~difficult
     np.add.at(objects, (arrays["truth_image"][counted], arrays["truth_label"][counted]), 1)
     positives = _sums(drawn, objects)
-    by_class = [
-        _average_precisions(judged, label, positives[:, label], drawn) for label in range(classes)
-    ]
-    return {
-        name: _mean_present(np.column_stack([found[place] for found in by_class]))
-        for place, name in enumerate(("mAP_voc07", "mAP_area"))
-    }
-
-
-def _average_precisions(
-    judged: Judged, label: int, positives: npt.NDArray[np.float64], drawn: npt.NDArray[np.uint8]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Percent of each draw over 11 points and as an area, NaN where no object was drawn.
-
-    Precision only falls between two right detections, so it is looked at where they stand: what is
-    wrong before each is counted by image, once for all draws.
-    """
-    ours = judged.of_class(label)
-    right, wrong, image = judged.right[ours], judged.wrong[ours], judged.image[ours]
-    places = np.flatnonzero(right)
-    nothing = np.where(positives > 0, 0.0, np.nan)
-    if not places.size:
-        return nothing, nothing
-    before = np.flatnonzero(wrong[: places[-1]])  # what is wrong behind the last moves nothing
-    ends = np.searchsorted(before, places)
-    between = csr_array(  # an image may come twice in a row: both count
-        (np.ones(len(before), np.float32), image[before], np.concatenate([[0], ends])),
-        shape=(len(places), drawn.shape[1]),
-    )
-    step = max(1, _LARGEST_BLOCK // max(len(places), drawn.shape[1]))
-    eleven, area = np.empty(len(drawn)), np.empty(len(drawn))
+    ranked = [_ranked(judged, label, count) for label in range(classes)]
+    longest = max((len(of_class.image) for of_class in ranked), default=0)
+    step = max(1, _LARGEST_BLOCK // max(1, count, longest))
+    percent = np.empty((2, len(drawn), classes))
     for start in range(0, len(drawn), step):
         block = slice(start, start + step)
         by_image = np.ascontiguousarray(drawn[block].T, np.float32)
-        hits = np.cumsum(by_image[image[places]], axis=0)
-        misses = np.cumsum(between @ by_image, axis=0)
-        eleven[block], area[block] = _summed(hits, misses, positives[block])
-    return eleven + nothing, area + nothing
+        for label, of_class in enumerate(ranked):
+            percent[:, block, label] = _percent(of_class, by_image, positives[block, label])
+    return {"mAP_voc07": _mean_present(percent[0]), "mAP_area": _mean_present(percent[1])}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ranked:
+    """Right detections of one class, best first.
+
+    image: (places,), that each is in. between: (places, images), what is wrong between one and the
+    next better one, by image.
+    """
+
+    image: npt.NDArray[np.intp]
+    between: csr_array
+
+
+def _ranked(judged: Judged, label: int, images: int) -> _Ranked:
+    """Precision only falls between two right detections, so it is looked at where they stand: what
+    is wrong before each is counted by image, once for all draws."""
+    ours = judged.of_class(label)
+    right, wrong, image = judged.right[ours], judged.wrong[ours], judged.image[ours]
+    places = np.flatnonzero(right)
+    last = places[-1] if places.size else 0
+    before = np.flatnonzero(wrong[:last])  # what is wrong behind the last moves nothing
+    ends = np.searchsorted(before, places)
+    between = csr_array(  # an image may come twice in a row: both count
+        (np.ones(len(before), np.float32), image[before], np.concatenate([[0], ends])),
+        shape=(len(places), images),
+    )
+    return _Ranked(image=image[places], between=between)
+
+
+def _percent(
+    ranked: _Ranked, by_image: npt.NDArray[np.float32], positives: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """(2, draws): AP over 11 points and as an area, NaN where no object was drawn.
+
+    by_image: (images, draws), how often each is drawn.
+    """
+    nothing = np.where(positives > 0, 0.0, np.nan)
+    if not ranked.image.size:
+        return np.stack([nothing, nothing])
+    hits = np.cumsum(by_image[ranked.image], axis=0)
+    misses = np.cumsum(ranked.between @ by_image, axis=0)
+    return np.stack(_summed(hits, misses, positives)) + nothing
 
 
 def _summed(

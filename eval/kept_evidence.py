@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from eval.records import Record
 
 
 def keep_evidence(job: Job, record: Record, layout: Layout) -> None:
-    """Copies what a job saw, where it says that it left something.
+    """Keeps what a job saw, where it says that it left something.
 
-    Raises ValueError where the file is not the one that its result names.
+    Raises ValueError where the file is not the one that its result names, OSError where the disk
+    refuses.
     """
     if record.evidence_sha256 is None:
         return
@@ -27,7 +29,10 @@ def keep_evidence(job: Job, record: Record, layout: Layout) -> None:
     try:
         read_evidence(made, sha256=record.evidence_sha256)
         kept.parent.mkdir(exist_ok=True)
-        write_bytes_atomic(kept, made.read_bytes())
+        try:
+            os.link(made, kept)  # which a full disk has room for
+        except OSError:
+            write_bytes_atomic(kept, made.read_bytes())
     except FileNotFoundError:
         raise ValueError(f"the process ended well and left no {FILE_NAME} at {made}") from None
 

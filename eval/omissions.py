@@ -100,6 +100,10 @@ def _why(group: LeftOut) -> str:
         return f"{how}, {group.digest[:8]} (the table's: {group.instead[:8]}): {differing}"
     if group.reason == "weights":
         return f"other weights of that name than the table's: {differing or 'from elsewhere'}"
+    if group.reason == "size":
+        return f"another width than the table's: {differing}"
+    if group.reason == "untransferred":
+        return "only pretrained, where the table's backbones were fine-tuned"
     return "a later record of the same cell is taken"
 
 

@@ -12,7 +12,9 @@ from engine.results import Metric, StageResult
 from eval.jobs import Job
 from eval.records import Record, Status, TaskName, canonical
 
-ONLY_KNOWN_AFTER = frozenset({"precision", "micro_batch", "processes", "reference_paths"})
+ONLY_KNOWN_AFTER = frozenset(
+    {"precision", "micro_batch", "processes", "reference_paths", "threads"}
+)
 """Of a protocol: how the machine came to carry it out. These values move a number a little, and two
 machines that differ in them have still answered the same question."""
 
@@ -51,6 +53,21 @@ def record_of_result(
         protocol={**job.protocol, **ran},
         notes=result.notes,
     )
+
+
+def record_left_behind(job: Job, *, command: str) -> Record | None:
+    """The record of a pretraining whose artifact is there and whose record is not: all that its
+    result says, where one of these weights lies there still, else what the artifact's card knows.
+    """
+    of_card = record_of_card(job, command=command)
+    if of_card is None:
+        return None
+    try:
+        whole = record_of_result(job, command=command)
+    except (OSError, ValueError):
+        return of_card
+    fits = whole.status == "ok" and of_card.metrics.items() <= whole.metrics.items()
+    return whole if fits else of_card
 
 
 def record_of_card(job: Job, *, command: str) -> Record | None:

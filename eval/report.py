@@ -14,6 +14,10 @@ from eval.sections.material import Material
 from eval.tables import to_json, write_tables
 
 _LAST_LINE = 100  # bytes, at most
+_PACKAGES = (
+    "backbones", "engine", "benchmarks", "classification", "detection", "segmentation", "eval",
+)  # fmt: skip
+_SOURCES = frozenset({".py", ".html", ".css", ".js", ".json", ".toml"})
 
 
 def write_report(
@@ -44,10 +48,11 @@ def write_report(
 
 
 def _digest(material: Material, notes: Sequence[str], stamps: Sequence[str]) -> str:
-    """sha256 over all that a page follows from, these sources included."""
-    sources = sorted(Path(__file__).parent.rglob("*.*"))
+    """sha256 over all that a page follows from, our sources and published numbers included."""
+    folders = [Path(__file__).parents[1] / name for name in _PACKAGES]
+    sources = sorted(path for folder in folders for path in folder.rglob("*.*"))
     parts = [
-        *(path.read_bytes() for path in sources if path.suffix in (".py", ".html", ".css", ".js")),
+        *(path.read_bytes() for path in sources if path.suffix in _SOURCES),
         canonical(to_json(material.table)).encode(),
         *(record.model_dump_json().encode() for record in material.records),
         *(text.encode("utf-8", "surrogateescape") for text in (*notes, *stamps)),

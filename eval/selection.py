@@ -12,11 +12,13 @@ from eval.recording import as_planned
 from eval.records import Record, TaskName
 from eval.summary import RowName
 
-Reason = Literal["protocol", "pretraining", "weights", "later"]
+Reason = Literal["protocol", "pretraining", "weights", "size", "untransferred", "later"]
 
 _COMPARED = frozenset({"architecture", "recipe"})
 """Of a pretraining's protocol: what the rows of a table are there to compare."""
 _SHORTEST_DIGEST = 4
+_SIZE = "backbone_parameters"
+"""In a record's cost; the same for all weights of an architecture and width."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +27,10 @@ class LeftOut:
 
     reason: "protocol", their task was done otherwise; "pretraining", their backbones were trained
     under other conditions than the table's; "weights", the table holds other weights of that name;
-    "later", the table holds a later record of the same cell. digest: of what differs; instead: of
-    the table's. differences: `key.path: theirs -> the table's`.
+    "size", their networks are wider or narrower than the table's; "untransferred", nothing but
+    pretrained, where others were fine-tuned; "later", the table holds a later record of the same
+    cell. digest: of what differs; instead: of the table's. differences: `key.path: theirs -> the
+    table's`.
     """
 
     records: tuple[Record, ...]
@@ -57,7 +61,8 @@ def select_comparable(records: Iterable[Record], protocols: Sequence[str] = ()) 
     Of each task but pretraining the protocol of the newest result counts (another image size or
     data set is another question); then of each backbone the weights that were fine-tuned last (a
     changed pretraining makes other ones); then the conditions of the newest pretraining, which all
-    rows share but for architecture and recipe. Backbones that only teach others make no row.
+    rows share but for architecture and recipe; then controls as large as the rows above them.
+    Where anything was fine-tuned, backbones that were only pretrained, as a teacher, make no row.
 
     protocols: beginnings of digests as `LeftOut` gives them, which count instead of the newest.
     Raises ValueError where one is that of no protocol, or of several.
@@ -105,11 +110,19 @@ def select_comparable(records: Iterable[Record], protocols: Sequence[str] = ()) 
         remaining = without_others(remaining, "classification")
     for task in TASKS:
         remaining = without_others(remaining, task)
-    remaining, older = _one_lineage_each(remaining)
+    controls = [record for record in remaining if record.control is None]
+    remaining, older = _one_lineage_each([r for r in remaining if r.control is not None])
     groups += older
-    transferred = {record.backbone for record in remaining if record.task != "classification"}
-    remaining = [r for r in remaining if not transferred or r.backbone in transferred]
+    if any(record.task in FINE_TUNINGS for record in (*remaining, *controls)):
+        asked = {record.backbone for record in remaining if record.task != "classification"}
+        if idle := [record for record in remaining if record.backbone not in asked]:
+            groups.append(_group(idle, "untransferred"))
+        remaining = [record for record in remaining if record.backbone in asked]
     remaining = without_others(remaining, "classification")
+    # Before one of several controls is taken: the newest need not be the one that fits.
+    remaining, others = _one_size_each(sorted([*remaining, *controls], key=_age))
+    remaining, older = _one_lineage_each(remaining)
+    groups += [*others, *older]
     cells = {(record.backbone, record.task, record.seed): record for record in remaining}
     kept = tuple(cells.values())
     keys = {record.key for record in kept}
@@ -181,6 +194,35 @@ def _one_lineage_each(records: Sequence[Record]) -> tuple[list[Record], list[Lef
             differing = differences(pretrained[lineage], pretrained[instead])
         groups.append(_group(out, "weights", lineage, instead, differing))
     return kept, groups
+
+
+def _one_size_each(records: Sequence[Record]) -> tuple[list[Record], list[LeftOut]]:
+    """Of each control and the rows above it those of one width, which no fine-tuning's protocol
+    says: the same architecture of another width has another number of parameters.
+
+    The size that counts is that of what was pretrained, else of the newest row, else of the newest
+    control. A record whose size is not known stays.
+    """
+    size_of = {r.lineage: r.cost[_SIZE] for r in records if _SIZE in r.cost}
+    counting: dict[str, tuple[bool, bool, str, float]] = {}
+    for record in records:
+        if (size := size_of.get(record.lineage)) is not None:
+            control = record.control or record.backbone
+            pretrained = record.task == "classification"
+            found = (pretrained, record.control is not None, record.finished, size)
+            counting[control] = max(found, counting.get(control, found))
+    kept: list[Record] = []
+    others: dict[tuple[str, float], list[Record]] = {}
+    for record in records:
+        control, size = record.control or record.backbone, size_of.get(record.lineage)
+        if size is None or size == counting[control][-1]:
+            kept.append(record)
+        else:
+            others.setdefault((control, size), []).append(record)
+    return kept, [
+        _group(out, "size", differing=(f"{_SIZE}: {size:,.0f} -> {counting[control][-1]:,.0f}",))
+        for (control, size), out in others.items()
+    ]
 
 
 def _group(

@@ -60,11 +60,11 @@ def pairs_of(rows: Sequence[Made], trick: str) -> tuple[Pair, ...]:
         if trick not in large.names:
             continue
         for small in rows:
-            if (small.setting, small.base) != (large.setting, large.base):
+            if trick in small.names or not small.tricks < large.tricks:
                 continue
             more = large.names - small.names - {trick}
-            alone = trick not in small.names and more <= _COMES_WITH.get(trick, frozenset())
-            if alone and small.tricks <= large.tricks:
+            alone = more <= _COMES_WITH.get(trick, frozenset())
+            if alone and small.differs_by_tricks_alone(large):
                 found.append(
                     Pair(with_it=large.backbone, without=small.backbone, longer=bool(more))
                 )
@@ -75,8 +75,9 @@ def run_tests(rows: Sequence[Made], values: Mapping[str, Values]) -> tuple[Test,
     """One test for each trick and metric, in the order of TRICKS and METRICS.
 
     values: by metric. The differences of a seed are averaged over the pairs, since a seed's rows
-    share their data order and their teachers, and the seeds are the sample. Every seed counts
-    that has all pairs which any seed has; where none has all, the pairs with most seeds count.
+    share their data order and their teachers, and the seeds are the sample. What counts are the
+    pairs with most seeds, and where these are not the same seeds, the largest group that has the
+    same.
     """
     found = []
     for trick in TRICKS:
@@ -99,19 +100,20 @@ def run_tests(rows: Sequence[Made], values: Mapping[str, Values]) -> tuple[Test,
 
 
 def _differences(pairs: Iterable[Pair], values: Values) -> tuple[tuple[Pair, ...], list[float]]:
-    """The pairs that share most seeds, and for each of these the mean difference over the pairs."""
-    seeds = {
-        pair: values.get(pair.with_it, {}).keys() & values.get(pair.without, {}).keys()
-        for pair in pairs
-    }
-    most = max(map(len, seeds.values()), default=0)
-    used = tuple(pair for pair, both in seeds.items() if both and len(both) == most)
-    shared = set[int]().union(*(seeds[pair] for pair in used)) if used else set()
-    for pair in used:
-        shared &= seeds[pair]
-    return used, [
+    """The pairs that have the same seeds, and most of them, and for each of these seeds the mean
+    difference over the pairs."""
+    groups: dict[tuple[int, ...], list[Pair]] = {}
+    for pair in pairs:
+        both = values.get(pair.with_it, {}).keys() & values.get(pair.without, {}).keys()
+        if both:
+            groups.setdefault(tuple(sorted(both)), []).append(pair)
+    if not groups:
+        return (), []
+    seeds = max(groups, key=lambda seeds: (len(seeds), len(groups[seeds])))
+    used = groups[seeds]
+    return tuple(used), [
         sum(values[pair.with_it][seed] - values[pair.without][seed] for pair in used) / len(used)
-        for seed in sorted(shared)
+        for seed in seeds
     ]
 
 

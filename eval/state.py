@@ -11,7 +11,7 @@ def state_of(kind: JobKind, *, record: Record | None, card: Card | None) -> Stat
     """`todo` where something is missing. record: its final one; card: of its artifact.
 
     A pretraining whose artifact knows its accuracy is done without a record: that is written
-    again, from the card.
+    again, from its result, or else from the card.
     """
     if record is not None and record.status == "diverged":
         return "diverged"

@@ -153,12 +153,14 @@ def _bootstrap(
     records: Sequence[Record], evidence: Callable[[Record], Evidence | None] | None
 ) -> ImageBootstrap | None:
     # A control has no classifier, so that pretrainings are hardly ever compared.
-    count = sum(r.evidence_sha256 is not None for r in records if r.task in _FINETUNING)
-    if evidence is None or not count:
+    seen = [r for r in records if r.task in _FINETUNING and r.evidence_sha256 is not None]
+    if evidence is None or not seen:
         return None
     from eval.image_bootstrap import ImageBootstrap  # numpy takes longer than `--help` may take
 
-    return ImageBootstrap(evidence, records=count)
+    tested = [record.metrics.values() for record in seen if record.task == "detection"]
+    images = sum(max((metric.n for metric in metrics), default=0) for metrics in tested)
+    return ImageBootstrap(evidence, images=images)
 
 
 def _row(

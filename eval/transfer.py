@@ -223,8 +223,9 @@ class Run:
         for artifact in plan.damaged:
             screen.say(f"{artifact} is damaged, its weights are not those of its card: made again")
         executor = LocalExecutor(self.layout, screen, command=self.question.command)
-        executor.recover(plan, self.records)
+        unrecorded = executor.recover(plan, self.records)
         outcome = executor.execute(plan)
+        executor.wait_for_records(unrecorded)
         found = read_records(self.layout.records)
         records = plan.select(found)
         rows = [_row_name(spec, controls=self.question.controls) for spec in plan.rows]

@@ -30,8 +30,8 @@ _MOST_SHAPLEY = 4
 _LONGEST_NAME = 28
 _NOTES = (
     "A pair is two rows of one architecture whose recipes differ by exactly one trick, all knobs "
-    "of the others equal; what the other tricks are is its context. Differences are taken seed by "
-    "seed.",
+    "of the others equal; what the other tricks are is its context. A trick with other knobs is "
+    "another trick. Differences are taken seed by seed.",
     "Interval: Student's 95% of the mean over the contexts, each the mean of its seeds; or over "
     "the seeds, where there are more of them than contexts: it then holds for these contexts.",
     "No evidence: p is 0.05 or more after Holm's correction over the tricks of a column. One "

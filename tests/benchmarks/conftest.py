@@ -67,7 +67,11 @@ def world(world_spec: WorldSpec, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def mini_toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """mini.toml with the counts of the small world."""
     text = Path(load_benchmark.__code__.co_filename).with_name("mini.toml").read_text()
-    for old, new in (("train = 10000", "train = 20"), ("test = 1000", "test = 10")):
+    for old, new in (
+        ('name = "mini"', 'name = "tiny"'),
+        ("train = 10000", "train = 20"),
+        ("test = 1000", "test = 10"),
+    ):
         assert old in text
         text = text.replace(old, new)
     head, _, tail = text.partition("[world.detection]")

@@ -17,6 +17,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.schema import DetectionBudget, SegmentationBudget, load_benchmark
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "benchmarks" / "examples"
+PAPER = EXAMPLES.parent / "paper.toml"
 
 SMALLEST = """
 [pretraining]
@@ -26,6 +27,11 @@ root = "images"
 
 def write(folder: Path, text: str) -> Path:
     file = folder / "mine.toml"
+    file.write_text(text)
+    return file
+
+
+def write_as(file: Path, text: str) -> Path:
     file.write_text(text)
     return file
 
@@ -149,6 +155,30 @@ def test_name_is_the_files_by_default_and_tasks_may_be_left_out(tmp_path: Path) 
     assert benchmark.name == "mine"
     assert benchmark.stages == ("pretraining",)
     assert benchmark.pretraining.root == tmp_path / "images"
+
+
+@pytest.mark.parametrize("name", ["paper", "mini"])
+def test_a_file_of_ones_own_cannot_pass_for_a_benchmark_of_ours(tmp_path: Path, name: str) -> None:
+    """Published numbers would stand beside its cells."""
+    own = "[pretraining]\nroot = 'i'\n"
+    said = rf"{name}\.toml: the name '{name}' .*name = \"my_{name}\""
+    with pytest.raises(BenchmarkError, match=said):
+        load_benchmark(write_as(tmp_path / f"{name}.toml", own))
+    with pytest.raises(BenchmarkError, match=f"'{name}' is that of a benchmark that comes"):
+        load_benchmark(write_as(tmp_path / "own.toml", f"name = '{name}'\n{own}"))
+    assert load_benchmark(write_as(tmp_path / f"my_{name}.toml", own)).name == f"my_{name}"
+
+
+def test_a_copy_of_ours_with_other_roots_stays_ours(tmp_path: Path) -> None:
+    text = PAPER.read_text()
+    copy = text.replace("${TRICKLE_DATA:-~/data}", "/disk").replace("workers = 16", "workers = 3")
+    copied = load_benchmark(write_as(tmp_path / "copy.toml", copy))
+    assert copied.name == "paper"
+    assert (copied.pretraining.root, copied.pretraining.workers) == (Path("/disk/imagenet"), 3)
+    assert load_benchmark(PAPER) == load_benchmark("paper")
+    changed = write_as(tmp_path / "changed.toml", copy.replace("= 224", "= 192"))
+    with pytest.raises(BenchmarkError, match="'paper' is that of a benchmark"):
+        load_benchmark(changed)
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:

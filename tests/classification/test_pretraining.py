@@ -17,6 +17,7 @@ from classification.pretrain import main
 from classification.recipes import RECIPES
 from classification.recipes.bag_of_tricks import smooth
 from classification.tricks import Distillation
+from engine.evidence import FILE_NAME
 from engine.results import StageResult
 
 LONGER = {"epoch_scale": 0.1, "learning_rate_scale": 0.3}
@@ -54,6 +55,26 @@ def pretrain(
         return artifact, StageResult.read(result)
 
     return run
+
+
+def test_a_result_is_there_before_the_artifact_that_ends_a_pretraining(
+    pretrain: Callable[..., tuple[Path, StageResult]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Even without what it saw, where that cannot be written."""
+    (tmp_path / "a" / FILE_NAME).mkdir(parents=True)  # which no file replaces
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("backbones.artifact.save_artifact", killed)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain("a", "resnet18d_standard")
+    found = StageResult.read(tmp_path / "a" / "result.json")
+    assert {"top1", "ece", "nll"} <= found.metrics.keys()
+    assert found.evidence_sha256 is None
+    assert "what it saw was not kept: Is a directory" in found.notes
 
 
 def without_cost(result: StageResult) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from classification import speed
 from classification.speed import forward_memory, in_turns, main
 from classification.speed_protocol import detected_size, speed_protocol
 from engine.results import StageResult
+from eval.recording import as_planned
 
 
 def test_each_call_runs_once_a_round_and_warm_ups_are_not_timed() -> None:
@@ -91,7 +92,9 @@ def test_the_stage_needs_no_data(tmp_path: Path, make_benchmark: Any) -> None:
         assert low <= metric.value <= high
     # 16 images of 224 pixels alone take 9.2 MiB.
     assert found.cost["forward_memory_mb_224"] > 16 * 3 * 224**2 * 4 / 2**20
-    assert found.protocol == speed_protocol(load_benchmark(toml), "any data")
+    planned = speed_protocol(load_benchmark(toml), "any data")
+    assert found.protocol == {**planned, "threads": torch.get_num_threads()}
+    assert as_planned(found.protocol) == planned
     assert any("thread" in note for note in found.notes)
 
 

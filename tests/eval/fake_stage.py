@@ -4,7 +4,8 @@ FAKE_CALLS names a file that gets one line for each call; beside it `spans.txt` 
 the time when it begins and when it ends. FAKE_CRASH, FAKE_DIVERGE, FAKE_HANG, FAKE_SILENT hold
 words; a call whose line has one of them does that. FAKE_SECONDS: how long every call takes.
 FAKE_STUBBORN: how many seconds it goes on when its driver is gone. FAKE_FILL holds words as the
-others do: the disk under the artifact is full when the call ends.
+others do: the disk under the artifact is full when the call ends. FAKE_LOST does too: the result
+names evidence that is not there.
 """
 
 import hashlib
@@ -82,7 +83,7 @@ def work(job: str, flags: dict[str, str], artifact: Path, result: str | None) ->
     if status == "ok" and (trained or result is None):
         write_artifact(artifact, flags, trained)
     if result is not None:
-        write_result(Path(result), job, artifact, seed, status)
+        write_result(Path(result), job, artifact, seed, status, lost=told("FAKE_LOST"))
     if told("FAKE_FILL"):
         with suppress(OSError), open(artifact.parents[1] / "filler", "wb", buffering=0) as filler:
             while True:
@@ -94,6 +95,7 @@ def write_artifact(directory: Path, flags: dict[str, str], trained: bool) -> Non
     name = flags["--backbone"]
     architecture = name.split("_")[0] if trained else name.removeprefix("scratch:").split("@")[0]
     width = float(flags.get("--width", 0.25))
+    value = value_of(directory, int(flags["--seed"]))
     directory.mkdir(parents=True, exist_ok=True)  # a damaged one is replaced
     card = {
         "schema": 1,
@@ -107,7 +109,7 @@ def write_artifact(directory: Path, flags: dict[str, str], trained: bool) -> Non
             "interpolation": "bilinear",
         },
         "features": {"channels": [64, 128, 256, 512], "strides": [4, 8, 16, 32]},
-        "metrics": {"top1": 50.0, "top5": 80.0, "n": 100} if trained else None,
+        "metrics": {"top1": value, "top5": value, "n": 100} if trained else None,
         "seed": int(flags["--seed"]),
         "sha256": hashlib.sha256(WEIGHTS).hexdigest(),
         "cost": {"parameters": 1_500_000, "gmacs": 0.28, "seconds": 10.0},
@@ -116,17 +118,28 @@ def write_artifact(directory: Path, flags: dict[str, str], trained: bool) -> Non
     (directory / "model.safetensors").write_bytes(WEIGHTS)
 
 
-def write_result(path: Path, job: str, artifact: Path, seed: int, status: str) -> None:
+def value_of(artifact: Path, seed: int) -> int:
+    """Whole numbers: random weights 20 + seed, trained ones 30 + 2 seed."""
+    return 20 + seed if artifact.name.startswith("scratch") else 30 + 2 * seed
+
+
+def write_result(
+    path: Path, job: str, artifact: Path, seed: int, status: str, *, lost: bool = False
+) -> None:
     task = job.partition("-")[0]
     names = METRICS[task]
-    # Whole numbers: random weights 20 + seed, trained ones 30 + 2 seed.
-    value = 20 + seed if artifact.name.startswith("scratch") else 30 + 2 * seed
-    metric = {"value": value, "unit": "percent", "n": 100, "higher_is_better": True}
+    metric = {
+        "value": value_of(artifact, seed),
+        "unit": "percent",
+        "n": 100,
+        "higher_is_better": True,
+    }
     content = {
         "status": status,
         "metrics": dict.fromkeys(names, metric) if status == "ok" else {},
         "cost": {"seconds": 10.0, "peak_memory_mb": 900.0},
         "environment": {"cpu": "a processor", "cpu_count": "2", "accelerator": "none"},
+        "evidence_sha256": "e" * 64 if lost else None,
     }
     path.write_text(json.dumps(content))
 

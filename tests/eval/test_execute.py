@@ -7,13 +7,17 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
+import numpy as np
 import pytest
 
+from engine.evidence import FILE_NAME, Evidence, read_evidence
+from engine.locks import Lock
 from engine.threads import CORES_VARIABLE
 from eval.execute import default_slots
-from eval.records import Record, read_records
+from eval.records import Record, read_record, read_records
 
 ASK = ("--backbone", "resnet50d_mixup", "--out", "out")
 
@@ -186,14 +190,96 @@ def test_a_bad_record_is_named_and_its_job_done_again(stages: Stages) -> None:
     assert stages.run(*ASK)[2] == ""
 
 
-def test_a_lost_record_of_a_pretraining_comes_back_from_its_card(stages: Stages) -> None:
+def without_its_record(stages: Stages) -> tuple[Path, Path]:
+    """After a run whose record of the pretraining is lost: where it lay, and the job's folder."""
     stages.run(*ASK)
     (path,) = (stages.folder / "out" / "records").glob("*_classification_*")
     path.unlink()
+    (work,) = (stages.folder / "out" / "work").glob("resnet50d_mixup*")
+    return path, work
+
+
+def seen_in(work: Path) -> str:
+    """Adds to a result what the fake stage does not measure; the sha256 of its evidence."""
+    made = Evidence(
+        task="classification",
+        classes=("cat",),
+        images=("cat/0.jpg",),
+        arrays={"label": np.zeros(1, np.int32)},
+    )
+    sha256 = made.write(work / FILE_NAME)
+    content = json.loads((work / "result.json").read_text())
+    content |= {"per_class": {"top1": {"cat": 30.0}}, "evidence_sha256": sha256}
+    content["metrics"]["ece"] = {"value": 3.0, "n": 100, "higher_is_better": False}
+    (work / "result.json").write_text(json.dumps(content))
+    return sha256
+
+
+def test_a_lost_record_of_a_pretraining_comes_back_whole_from_its_result(stages: Stages) -> None:
+    path, work = without_its_record(stages)
+    sha256 = seen_in(work)
     assert stages.run(*ASK)[0] == 0
     assert len(stages.calls) == 6
-    assert path.exists()
-    assert row(stages, "resnet50d_mixup")["metrics"]["top1"]["mean"] == 50  # the fake card's
+    record = read_record(path)
+    assert record.metrics["ece"].value == 3.0
+    assert record.per_class == {"top1": {"cat": 30.0}}
+    assert record.evidence_sha256 == sha256
+    read_evidence(stages.folder / f"out/evidence/{sha256}.safetensors", sha256=sha256)
+
+
+def test_beside_a_result_of_other_weights_a_lost_record_comes_back_from_its_card(
+    stages: Stages,
+) -> None:
+    path, work = without_its_record(stages)
+    seen_in(work)
+    card = stages.folder / "out" / "artifacts" / work.name / "card.json"
+    card.write_text(card.read_text().replace('"top1": 30', '"top1": 50'))
+    assert stages.run(*ASK)[0] == 0
+    assert len(stages.calls) == 6
+    assert read_record(path).evidence_sha256 is None
+    assert row(stages, "resnet50d_mixup")["metrics"]["top1"]["mean"] == 50
+
+
+def test_a_record_that_another_run_is_about_to_write_is_waited_for(
+    stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, work = without_its_record(stages)
+    lock = Lock(stages.folder / f"out/locks/pretraining-{work.name}.lock")
+    assert lock.acquire()
+    present = []
+
+    def end_of_the_other_run(seconds: float) -> None:
+        present.append(path.exists())
+        lock.release()
+
+    monkeypatch.setattr("eval.execute.time", SimpleNamespace(sleep=end_of_the_other_run))
+    try:
+        assert stages.run(*ASK)[0] == 0
+    finally:
+        lock.release()
+    assert present == [False]
+    assert path.exists()  # the other run ended without
+
+
+def test_evidence_that_is_not_there_costs_no_record(stages: Stages) -> None:
+    code, _, err = stages.run(*ASK, FAKE_LOST="detection-resnet50d")
+    assert code == 0, err
+    record = cells(stages)["resnet50d_mixup", "detection"]
+    assert record.metrics["mAP"].value == 30
+    assert record.evidence_sha256 is None
+    (note,) = record.notes
+    assert note.startswith("what it saw was not kept: ")
+    assert "left no evidence.safetensors" in note
+
+
+def test_evidence_that_cannot_be_copied_costs_no_record(stages: Stages) -> None:
+    path, work = without_its_record(stages)
+    (stages.folder / f"out/evidence/{seen_in(work)}.safetensors").mkdir(parents=True)
+    assert stages.run(*ASK)[0] == 0
+    record = read_record(path)
+    assert record.per_class == {"top1": {"cat": 30.0}}
+    assert record.evidence_sha256 is None
+    assert record.notes == ("what it saw was not kept: Is a directory",)
 
 
 def test_as_many_jobs_run_at_once_as_there_are_slots(stages: Stages) -> None:

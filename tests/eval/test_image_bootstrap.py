@@ -12,8 +12,10 @@ from detection.scored_image import ScoredImage
 from detection.voc_average_precision import voc_average_precisions
 from engine.evidence import Evidence
 from engine.mmcv_ops import install
+from engine.results import Metric
 from eval.image_bootstrap import FEWEST_DRAWS, ImageBootstrap, compare, resample, weights
 from eval.records import Record
+from eval.summary import RowName, make_table
 
 Make = Callable[..., Record]
 IMAGES, CLASSES = 12, 3
@@ -93,14 +95,15 @@ def test_draws_are_the_same_for_all_and_begin_with_every_image_once() -> None:
     assert len({row.tobytes() for row in drawn}) > 40
 
 
+@pytest.mark.parametrize(("seeds", "draws"), [(1, 3), pytest.param(3, 12, marks=pytest.mark.slow)])
 def test_ap_of_every_draw_is_eval_maps_of_the_drawn_images(
-    monkeypatch: pytest.MonkeyPatch,
+    seeds: int, draws: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install()
     monkeypatch.setenv("TRICKLE_REFERENCE", "voc_ap")  # MMDetection's eval_map, image by image
-    for seed in range(3):
+    for seed in range(seeds):
         evidence, images = detected(seed)
-        drawn = weights(IMAGES, 12)
+        drawn = weights(IMAGES, draws)
         found = resample(evidence, drawn)
         for draw, times in enumerate(drawn):
             taken = [
@@ -200,7 +203,7 @@ def pair(make_record: Make) -> tuple[dict[str, Evidence], list[Record]]:
 
 
 def differs(kept: dict[str, Evidence], records: list[Record]) -> tuple[object, str]:
-    bootstrap = ImageBootstrap(lambda record: kept.get(record.key), records=2)
+    bootstrap = ImageBootstrap(lambda record: kept.get(record.key), images=2 * IMAGES)
     own, control = records
     found = bootstrap.difference("mIoU", {0: own}, {0: control})
     return found, " ".join(f"{name}: {why}" for name, why in bootstrap.problems.items())
@@ -242,6 +245,39 @@ def test_evidence_that_does_not_fit_is_said_and_not_used(
     assert differs({}, records) == (None, "")  # nothing kept is nothing wrong
 
 
-def test_many_records_share_the_time(make_record: Make) -> None:
-    few, many = (ImageBootstrap(lambda record: None, records=count) for count in (10, 10**6))
+def test_many_images_share_the_time() -> None:
+    few, many = (ImageBootstrap(lambda record: None, images=count) for count in (2_000, 10**9))
     assert (few.draws, many.draws) == (1000, FEWEST_DRAWS)
+
+
+def test_a_table_of_large_test_sets_takes_fewer_draws_and_says_how_many(
+    pair: tuple[dict[str, Evidence], list[Record]], make_record: Make
+) -> None:
+    """Twelve rows that were tested on VOC2007's 4,952 images have as many draws as fit in seconds;
+    segmentations, which cost little, take none away."""
+    kept, records = pair
+    rows = [RowName(backbone=r.backbone, control=r.control) for r in records]
+
+    def draws(task: str, n: int) -> int:
+        metrics = {"mAP": Metric(value=30.0, n=n)}
+        names = [f"resnet50d_{number}" for number in range(12)]
+        more = [
+            make_record(name, task, evidence_sha256="0" * 64).model_copy(
+                update={"metrics": metrics}
+            )
+            for name in names
+        ]
+        seen = [r.model_copy(update={"evidence_sha256": "1" * 64}) for r in records]
+        table = make_table(
+            [*seen, *more],
+            benchmark="mini",
+            rows=[*rows, *(RowName(backbone=name, control=None) for name in names)],
+            seeds=(0,),
+            tasks=("detection", "segmentation"),
+            evidence=lambda record: kept.get(record.key),
+        )
+        return table.image_draws
+
+    assert draws("detection", 200) == 1000
+    assert FEWEST_DRAWS < draws("detection", 4952) < 300
+    assert draws("segmentation", 4952) == 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 import pytest
 
 from eval.expected_time import Estimate, makespan
+from eval.process import Ended, run_process
 
 
 class Stages(Protocol):
@@ -39,6 +41,23 @@ def test_speed_is_measured_while_no_other_job_runs(
     assert len(timed) == 2
     assert [beside(job) for job in timed] == [set(), set()]
     assert any(beside(job) for job in spans)  # the others do share the machine
+
+
+def test_speed_is_measured_on_all_cores(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: dict[str, float] = {}
+
+    def run(command: Sequence[str], *, cores: float, **options: Any) -> Ended:
+        task = command[command.index("--result") + 1] if "--result" in command else "weights"
+        shares[Path(task).parent.name.partition("-")[0]] = cores
+        return run_process(command, cores=cores, **options)
+
+    monkeypatch.setattr("eval.execute.default_slots", lambda: 4)
+    monkeypatch.setattr("eval.execute.job_cores", lambda: 8.0)
+    monkeypatch.setattr("eval.execute.run_process", run)
+    code, _, err = stages.run("--backbone", "scratch:resnet50d", "--out", "out", "--tasks",
+                              "speed", "probes")  # fmt: skip
+    assert code == 0, err
+    assert (shares["speed"], shares["probes"]) == (8.0, 2.0)
 
 
 def test_the_expected_time_knows_that_it_runs_alone() -> None:

@@ -307,3 +307,37 @@ def test_a_page_of_the_same_is_left_as_it_is(tmp_path: Path) -> None:
     page.unlink()
     page.write_bytes(b"<title>half")
     assert written(stamps=["1:3"], anew=False)
+
+
+def test_a_page_of_other_sources_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a page says follows from more than its records: published numbers, how errors are
+    told apart, how a file of evidence is read."""
+    monkeypatch.setattr(all_sections, "make_sections", lambda material: ())
+    page, material, read = Layout(tmp_path).page, small_material(), Path.read_bytes
+    write_report(tmp_path, material, [])
+
+    def made_again() -> bool:
+        before = read(page)
+        write_report(tmp_path, material, [], anew=False)
+        return read(page) != before
+
+    assert not made_again()
+    for changed in (
+        "benchmarks/published.json",
+        "detection/error_types.py",
+        "segmentation/evidence.py",
+        "classification/calibration.py",
+        "engine/evidence.py",
+        "backbones/card.py",
+        "eval/intervals.py",
+        "eval/page/page.css",
+    ):
+        monkeypatch.setattr(
+            Path,
+            "read_bytes",
+            lambda path, name=changed: read(path) + b" " * path.as_posix().endswith(name),
+        )
+        assert made_again(), changed
+        assert not made_again(), changed

@@ -187,7 +187,7 @@ def test_on_a_phone_only_the_table_scrolls_sideways(visit: Open, width: int) -> 
     assert page.get_by_role("dialog").evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_it_is_light_or_dark_and_axe_finds_nothing_serious(visit: Open, scheme: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
 

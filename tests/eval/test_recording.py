@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from benchmarks.schema import Benchmark
 from classification.identity import artifact_name, trained_identity
 from eval.jobs import Job
 from eval.plan import make_plan
-from eval.recording import as_planned, record_of_card, record_of_result
+from eval.recording import as_planned, record_left_behind, record_of_card, record_of_result
 from eval.records import Records
 from eval.specs import parse_specs
 
@@ -78,6 +79,27 @@ def test_a_pretraining_without_an_artifact_is_refused(jobs: dict[str, Job]) -> N
     with pytest.raises(ValueError, match="left no artifact"):
         record_of_result(jobs["classification"], command="trickle run")
     assert record_of_card(jobs["classification"], command="trickle run") is None
+
+
+@pytest.mark.parametrize("content", [None, "{ torn", '{"status": "diverged"}'])
+def test_without_a_whole_result_the_card_is_believed(
+    jobs: dict[str, Job], content: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = jobs["classification"]
+    known = {"top1": 50.0, "top5": 80.0, "n": 100}
+    card = SimpleNamespace(metrics=known, sha256="a" * 64, cost={}, versions={}, notes={})
+    monkeypatch.setattr("eval.recording.card_of", lambda job: card)
+    if content is not None:
+        write_result(job)
+        assert job.result is not None
+        job.result.write_text(content)
+    record = record_left_behind(job, command="trickle run")
+    assert record is not None
+    assert record.status == "ok"
+    assert {name: metric.value for name, metric in record.metrics.items()} == {
+        "top1": 50.0,
+        "top5": 80.0,
+    }
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"status": "ok", "metrics": {"mAP": 3}}'])

@@ -214,3 +214,53 @@ def test_protocols_that_no_record_has_together_are_refused(make_record: Make) ->
     trained = other.instead
     with pytest.raises(ValueError, match="none of its records fits the other protocols"):
         select_comparable(records, [protocol, trained])
+
+
+def test_a_row_is_not_compared_with_a_control_of_another_width(make_record: Make) -> None:
+    """The sign of the difference would be that of the width."""
+
+    def tuned(backbone: str, lineage: str, minute: int, value: float, size: float) -> Record:
+        cost = {"backbone_parameters": size}
+        metrics = {"mAP": value}
+        return make_record(
+            backbone, lineage=lineage * 16, environment=at(minute), metrics=metrics, cost=cost
+        )
+
+    control, wide = "scratch:resnet50d", 23_500_000.0
+    narrow_control = tuned(control, "a", 1, 10.0, 1.5e6)
+    narrow = make_record(
+        **pretraining("resnet50d_mixup", 9, lineage="b" * 16, width=0.25),
+    )
+    narrow_tuned = tuned("resnet50d_mixup", "b", 10, 20.0, 1.5e6)
+    other = make_record(**pretraining("resnet50d_cosine", 2, lineage="c" * 16, width=1.0))
+    other_tuned = tuned("resnet50d_cosine", "c", 3, 40.0, wide)
+    wide_control = tuned(control, "d", 30, 30.0, wide)  # the newest of all
+    selection = select_comparable(
+        [narrow_control, narrow, narrow_tuned, other, other_tuned, wide_control]
+    )
+    assert selection.kept == (narrow_control, narrow, narrow_tuned)
+    assert {r.key for r in selection.left_out} == {
+        r.key for r in (other, other_tuned, wide_control)
+    }
+    (line,) = [o.line for o in of_selection(selection) if "width" in o.why and "scratch" in o.what]
+    assert "23,500,000 -> 1,500,000" in line
+    # A control alone of the wrong width makes no difference at all.
+    assert select_comparable([narrow, narrow_tuned, wide_control]).kept == (narrow, narrow_tuned)
+    # What says no size is taken, as before.
+    unknown = make_record(control, lineage="e" * 16, environment=at(40))
+    assert unknown in select_comparable([narrow, narrow_tuned, unknown]).kept
+
+
+def test_a_measurement_of_one_row_takes_no_pretrained_row_away(make_record: Make) -> None:
+    rows = [
+        make_record(**pretraining("resnet50d_mixup", 1, lineage="a" * 16)),
+        make_record(**pretraining("resnet50d_cosine", 2, lineage="b" * 16)),
+    ]
+    speed = make_record("resnet50d_cosine", task="speed", lineage="b" * 16, environment=at(3))
+    assert select_comparable([*rows, speed]).kept == (*rows, speed)
+    tuned = make_record("resnet50d_cosine", lineage="b" * 16, environment=at(4))
+    selection = select_comparable([*rows, speed, tuned])
+    assert selection.kept == (rows[1], speed, tuned)
+    (omission,) = of_selection(selection)
+    assert "resnet50d_mixup" in omission.what
+    assert "only pretrained" in omission.why

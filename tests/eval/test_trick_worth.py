@@ -17,6 +17,7 @@ from eval.records import Record
 from eval.sections.material import Material
 from eval.sections.section import Grid, Plot, Section
 from eval.sections.worth import section
+from eval.softened_labels import pairs_of, run_tests
 from eval.summary import RowName, make_table
 from eval.trick_worth import (
     Made,
@@ -86,6 +87,121 @@ def test_pairs_come_from_names_and_from_what_pretrainings_recorded(
         Pair(trick="label_smoothing", having="resnet50d_mine", lacking="resnet50d_other"),
         Pair(trick="warmup", having="resnet18b_mixup", lacking="resnet18b_mixup-warmup"),
     ]
+
+
+def test_other_knobs_are_another_trick() -> None:
+    """Of three shares of noise none says anything of the others, and all have one control."""
+    shares = [made(["label_noise"], knobs=f'{{"fraction":{x}}}') for x in (0.2, 0.5)]
+    rows = [
+        Made(backbone=f"n{at}", setting="one", tricks=row.tricks) for at, row in enumerate(shares)
+    ]
+    foreign = made(["other"], knobs="3")  # a recipe of other people's may hold anything
+    pairs = find_pairs([made(""), *rows, foreign])
+    assert {(pair.trick, pair.having) for pair in pairs} == {
+        ("label_noise(0.2)", "n0"),
+        ("label_noise(0.5)", "n1"),
+        ("other", "other"),
+    }
+    several = [
+        made("a", knobs='{"k":1,"teacher":"t","same":0}'),
+        made("a", knobs='{"k":1,"teacher":"u","same":0}', setting="two"),
+    ]
+    pairs = find_pairs([made(""), made("", setting="two"), *several])
+    assert [pair.trick for pair in pairs] == ["a(teacher=t)", "a(teacher=u)"]
+
+
+def test_pairs_that_share_a_training_are_one_context() -> None:
+    pairs = [
+        Pair(trick="t", having=having, lacking=lacking)
+        for having, lacking in (("h0", "l0"), ("h1", "l1"), ("h2", "l1"), ("h2", "l2"))
+    ]
+    scores = {"mAP": {f"h{n}": {0: 11.0 + n} for n in range(3)}}
+    scores["mAP"] |= {f"l{n}": {0: 10.0} for n in range(3)}
+    (found,) = worth_of_tricks(pairs, scores)
+    units = [1.0, mean([2.0, 3.0, 3.0])]
+    assert (found.units, found.difference.n) == ("contexts", 2)
+    assert found.difference.mean == pytest.approx(mean(units))
+    assert found.p_value == pytest.approx(stats.ttest_1samp(units, 0).pvalue)
+
+
+def test_rows_of_two_bases_do_not_hide_each_other() -> None:
+    rows = [
+        Made(backbone=f"{base}{names}", setting="one", tricks=made(names).tricks, base=base * 64)
+        for base in "12"
+        for names in ("", "a", "ab", "b")
+    ]
+    found = {(pair.trick, pair.having, pair.lacking) for pair in find_pairs(rows)}
+    assert found == {
+        pair
+        for base in "12"
+        for pair in (
+            ("a", f"{base}a", base),
+            ("b", f"{base}b", base),
+            ("a", f"{base}ab", f"{base}b"),
+            ("b", f"{base}ab", f"{base}a"),
+        )
+    }
+    values = shapley_values(rows, {row.backbone: {0: float(len(row.tricks))} for row in rows})
+    assert set(values) == {"1ab", "2ab"}
+
+
+def test_of_unknown_bases_the_recorded_numbers_decide(make_record: MakeRecord) -> None:
+    def record(name: str, rate: float, batch: int, *tricks: str) -> Record:
+        knobs = {"mixup": {"alpha": 0.2}, "large_batch": {"batch_size": 1024}, "mine": {}}
+        recipe = {
+            "optimizer": {"learning_rate": rate, "momentum": 0.9},
+            "batch_size": batch,
+            "tricks": {trick: knobs[trick] for trick in tricks},
+        }
+        protocol = {"architecture": "resnet50d", "recipe": recipe}
+        return make_record(f"resnet50d_{name}", "classification", protocol=protocol)
+
+    rows, _ = known_rows(
+        [
+            record("ours", 0.1, 256),
+            record("theirs", 0.5, 256),
+            record("ours_mixup", 0.1, 256, "mixup"),
+            record("their_mixup", 0.5, 256, "mixup"),
+            record("lonely_mixup", 0.7, 256, "mixup"),
+            # A larger batch sets these two numbers, and no other one.
+            record("large", 0.4, 1024, "large_batch"),
+            # What a trick sets that is not known here is not known.
+            record("unknown", 0.2, 256, "mine"),
+        ]
+    )
+    assert {(pair.trick, pair.having, pair.lacking) for pair in find_pairs(rows.values())} == {
+        ("mixup", "resnet50d_ours_mixup", "resnet50d_ours"),
+        ("mixup", "resnet50d_their_mixup", "resnet50d_theirs"),
+        ("large_batch", "resnet50d_large", "resnet50d_ours"),
+    }
+    assert {(p.with_it, p.without) for p in pairs_of(list(rows.values()), "mixup")} == {
+        ("resnet50d_ours_mixup", "resnet50d_ours"),
+        ("resnet50d_their_mixup", "resnet50d_theirs"),
+    }
+
+
+def test_softened_labels_of_pairs_with_other_seeds_are_not_averaged() -> None:
+    """As many seeds and none in common: the pairs that have the same ones count."""
+    mixup = ("mixup", "{}")
+    rows = [
+        Made(backbone=f"{name}{'+' * with_it}", setting=name, tricks=frozenset([mixup][:with_it]))
+        for name in "abc"
+        for with_it in (0, 1)
+    ]
+    gains = {"a": {0: 9.0, 1: 8.0}, "b": {2: 1.0, 3: 2.0}, "c": {2: 3.0, 3: 6.0}}
+    scores: dict[str, dict[int, float]] = {
+        name: dict.fromkeys(of, 50.0) for name, of in gains.items()
+    }
+    scores |= {f"{name}+": {s: 50 + gain for s, gain in of.items()} for name, of in gains.items()}
+    (found,) = [
+        test
+        for test in run_tests(rows, {"mAP": scores})
+        if (test.trick, test.metric) == ("mixup", "mAP")
+    ]
+    assert [pair.without for pair in found.pairs] == ["b", "c"]
+    assert found.difference is not None
+    assert found.difference.n == 2
+    assert found.difference.mean == pytest.approx(3.0)
 
 
 def test_the_interval_is_over_contexts_where_there_are_more_of_them() -> None:
@@ -285,6 +401,19 @@ def test_one_seed_and_zero_variance_break_nothing(
     _draw(found)
 
 
+def test_what_was_only_pretrained_is_looked_at_too(make_record: MakeRecord) -> None:
+    """`trickle pretrain` has no controls: none of its rows names one."""
+    records = [
+        make_record(f"resnet50d_{name}", "classification", seed, {"top1": top1}, control=None)
+        for name, top1 in (("cosine", 58.0), ("smooth", 60.0))
+        for seed in (0, 1)
+    ]
+    found = section(material([*records, make_record("scratch:resnet50d", "classification")]))
+    assert found is not None
+    assert grid_of(found).rows[0][0].text == "label_smoothing"
+    assert grid_of(found).rows[0][1].sort == 2.0
+
+
 def test_rows_without_a_pair_say_how_to_get_one(make_record: MakeRecord) -> None:
     found = section(material(rows_of(make_record, {"resnet50d_mixup": [1.0, 2.0]})))
     assert found is not None
@@ -302,11 +431,20 @@ def test_hostile_names_and_protocols_break_nothing(make_record: MakeRecord) -> N
     evil = "<script>alert(1)</script>\n$x^2$"
     recipe = {"tricks": {evil: {"k": 1}, "warmup": {}}}
     plain = {"tricks": {"warmup": {}}}
+    knobs = {"large_batch": {"batch_size": "many"}, "cosine_decay": [], "warmup": {"no": 1}}
+    odd = [
+        make_record(f"o{n}", "classification", 0, {"top1": 2.0}, protocol={"recipe": recipe})
+        for n, recipe in enumerate(
+            {"epochs": rate, "optimizer": rate, "tricks": dict(list(knobs.items())[:rate])}
+            for rate in range(4)
+        )
+    ]
     records = [
         make_record("a\nb", "classification", 0, {"top1": 3.0}, protocol={"recipe": recipe}),
         make_record("c", "classification", 0, {"top1": 1.0}, protocol={"recipe": plain}),
         make_record("d", "classification", 0, {"top1": None}, protocol={"recipe": {"tricks": 3}}),
         make_record("e", "classification", 0, {}, protocol={}, status="failed", message="x"),
+        *odd,
     ]
     found = section(material(records))
     assert found is not None
