@@ -251,7 +251,8 @@ def _age(record: Record) -> tuple[str, str]:
 
 
 def _rows(records: Sequence[Record]) -> tuple[RowName, ...]:
-    """Backbones in the order of their first records, each control below its own."""
+    """Those with fewer tricks first, then in the order of their first records; each control below
+    its own. So the first row, to which the report's sections compare, is the plainest recipe."""
     names = {
         record.backbone: RowName(
             backbone=record.backbone, control=record.control, tricks=record.tricks
@@ -260,7 +261,8 @@ def _rows(records: Sequence[Record]) -> tuple[RowName, ...]:
     }
     rows: dict[str, RowName] = {}
     for control in dict.fromkeys(row.control or row.backbone for row in names.values()):
-        rows |= {row.backbone: row for row in names.values() if row.control == control}
+        own = [row for row in names.values() if row.control == control]
+        rows |= {row.backbone: row for row in sorted(own, key=lambda row: len(row.tricks))}
         if control in names:
             rows[control] = names[control]
     return tuple(rows.values())

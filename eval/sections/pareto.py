@@ -64,15 +64,26 @@ def draw_front(
             )
         steps = _steps(front)
         axes.plot([shown(rate) for rate, _ in steps], [score for _, score in steps], color="C1")
+        axes.margins(0.12)
+        _widen(axes)
         if shown(2.0) < shown(1.0):  # a cost: less of it is cheaper
             axes.invert_xaxis()
-        axes.margins(0.12)
         axes.set_xlabel(x)
         axes.set_ylabel(y)
-        axes.legend(fontsize=8, loc="lower left", markerscale=0.6)
+        # Above the axes, where it hides no point.
+        axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, markerscale=0.6)
         _name(axes, points, shown)
 
     return draw
+
+
+def _widen(axes: Any) -> None:
+    """Costs that hardly differ are drawn as hardly differing, a tenth of them to either side."""
+    low, high = axes.get_xlim()
+    middle = (low + high) / 2
+    reach = max((high - low) / 2, 0.1 * abs(middle))
+    axes.set_xlim(middle - reach, middle + reach)
+    axes.ticklabel_format(axis="x", style="plain", useOffset=False)
 
 
 def _area(point: PricedPoint, largest: float) -> float:

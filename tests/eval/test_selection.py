@@ -18,9 +18,10 @@ def at(minute: int) -> dict[str, str]:
     return {"finished": f"2026-01-01T00:{minute:02d}:00.000+00:00"}
 
 
-def test_rows_stand_above_their_control_in_the_order_they_were_made(make_record: Make) -> None:
+def test_rows_stand_above_their_control_the_plainest_first(make_record: Make) -> None:
     records = [
         make_record("scratch:resnet50d", environment=at(3)),
+        make_record("resnet50d_smooth", environment=at(0), tricks=("label_smoothing",)),
         make_record("resnet50d_mixup", environment=at(1)),
         make_record("resnet50d_cosine", environment=at(4)),
         make_record("resnet50d_cosine", task="segmentation", environment=at(5)),
@@ -29,6 +30,7 @@ def test_rows_stand_above_their_control_in_the_order_they_were_made(make_record:
     assert [row.backbone for row in selection.rows] == [
         "resnet50d_mixup",
         "resnet50d_cosine",
+        "resnet50d_smooth",
         "scratch:resnet50d",
     ]
     assert selection.tasks == ("detection", "segmentation")
