@@ -147,7 +147,7 @@ def judge(tests: Sequence[Test]) -> Iterator[tuple[str, Verdict, str]]:
 def _open(test: Test) -> str:
     """What one half of the finding lacks, or that it has it."""
     if test.effect == "not measured":
-        return f"{test.metric}: no two rows with scores of one seed differ by this trick alone"
+        return f"{test.metric}: no two rows with scores of one seed differ by this trick"
     assert test.difference is not None, "measured"
     if test.effect == "no evidence":
         if test.difference.n < 2:

@@ -15,7 +15,7 @@ _METRICS = {"mAP": "detection", "mIoU": "segmentation"}
 _VERDICTS = {
     "better": "better than the control: {}",
     "worse": "worse than the control: {}",
-    "no evidence": "no evidence of a difference: {}",
+    "no evidence": "no evidence of a difference from the control: {}",
 }
 _MOST_NAMES = 6
 _TRICKS = "worth"
@@ -27,16 +27,20 @@ def make_answer(table: Table, sections: Sequence[Section]) -> list[str]:
     answer = [section.lead for section in sections if section.key == _TRICKS]
     for metric, task in _METRICS.items():
         if task in table.tasks:
-            answer.append(_line(metric, rows))
+            answer.append(_line(metric, rows, len(table.seeds)))
     return answer or ["Nothing was transferred: only pretrainings are recorded."]
 
 
-def _line(metric: str, rows: Sequence[dict[str, Any]]) -> str:
+def _line(metric: str, rows: Sequence[dict[str, Any]], seeds: int) -> str:
     scores = {row["backbone"]: score for row in rows if (score := row["metrics"].get(metric))}
     if not scores:
         return f"{metric}: not measured in any row."
     best = max(scores, key=lambda name: scores[name]["mean"])
     parts = [f"{metric}: highest {scores[best]['mean']:.1f}, {best}"]
+    if fewer := [name for name, score in scores.items() if score["n"] < seeds]:
+        parts.append(
+            f"of fewer than {seeds} seeds, so not comparable as they stand: {_listed(fewer)}"
+        )
     for verdict, text in _VERDICTS.items():
         names = [name for name, score in scores.items() if score.get("verdict") == verdict]
         if names:

@@ -314,7 +314,8 @@ def _hypothesis_grid(tests: Sequence[Test]) -> Grid:
         )
     notes = [
         "Difference with the trick less without it, in points: of each seed the mean over pairs of "
-        "rows that differ by the trick alone, then Student's interval over seeds. "
+        "rows that differ by the trick (by mixup: and the epochs that the paper gives it), then "
+        "Student's interval over seeds. "
         "p: corrected over these tests (Holm).",
     ]
     if any(pair.longer for test in tests for pair in test.pairs):

@@ -22,7 +22,7 @@ def by_pillow(image: np.ndarray, width: int, height: int, method: str) -> np.nda
 
 @settings(max_examples=30, deadline=None)
 @given(sides=st.tuples(SIDES, SIDES, SIDES, SIDES), seed=st.integers(0, 99))
-def test_bilinear_lies_within_a_level_of_pillows(sides: tuple[int, ...], seed: int) -> None:
+def test_bilinear_lies_within_two_levels_of_pillows(sides: tuple[int, ...], seed: int) -> None:
     height, width, to_height, to_width = sides
     noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     found = resize(noise, width=to_width, height=to_height)
