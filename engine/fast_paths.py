@@ -29,8 +29,8 @@ FAST_PATHS: dict[str, str] = {
     "deviation",
     "prefetch": "the next batch goes to the GPU while this one is computed; the same bits",
     "resize": "pretraining's images are resized by vector instructions, not by Pillow: bilinear "
-    "within 1 level of 255, but for 1 of 10,000 values of noise (by 2); bicubic within 2, but for 1 of 10,000 values of crops of photographs "
-    "(by 10 at most) and 1 of 200 of noise (by 25 at most)",
+    "within 1 level of 255, but for 1 of 10,000 values of noise (by 2); bicubic within 2, but for "
+    "1 of 10,000 values of crops of photographs (by 10 at most) and 1 of 200 of noise (by 25)",
     "sparse_roi_align": "RoIAlign on the CPU as a sparse matrix, its gradient the transposed; 1e-5",
     "test_batches": "test images of one size are computed together; scores of detections and "
     "pixels differ by at most 1e-5",
