@@ -184,6 +184,7 @@ def _winners(
 
 def overlaps(boxes: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """IoU of each row with its own; corners inclusive, float32 in the order of bbox_overlaps."""
+    boxes, truth = np.asfortranarray(boxes), np.asfortranarray(truth)  # columns in one piece: 5x
     areas = [
         (part[:, 2] - part[:, 0] + 1) * (part[:, 3] - part[:, 1] + 1) for part in (boxes, truth)
     ]

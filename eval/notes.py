@@ -5,21 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from eval.jobs import TASK_FACTS
 from eval.recording import ONLY_KNOWN_AFTER
 from eval.records import Record, TaskName, canonical
 from eval.summary import TASK_OF_METRIC, Table
 from eval.tables import problem_lines, reading
 from eval.text import escape_markdown, in_one_line
 
-_TITLES: dict[TaskName, str] = {
-    "classification": "Pretraining",
-    "detection": "Detection",
-    "segmentation": "Segmentation",
-    "probes": "Probes",
-    "robustness": "Robustness",
-    "speed": "Speed",
-}
 _MOST_REMARKS = 20
+_MOST_NAMES = 12
 _MODELS = ("detector", "segmentor")
 _BUDGET = {
     "image_size": "image size {}",
@@ -43,21 +37,18 @@ def make_notes(table: Table, records: Sequence[Record]) -> list[str]:
     notes = [escape_markdown(" ".join(reading(table))), *_evidence_notes(table)]
     notes.append("Time: pretraining and fine-tunings; a teacher's is not in it.")
     notes += [f"{escape_markdown(line)}." for line in protocol_lines(table, records)]
-    for row in table.rows:
-        size = row.cost.get("gmacs_image_size")
-        if size is not None and size != 224:
-            notes.append(f"GMACs of {escape_markdown(row.name.backbone)}: at {size:g} px, not 224.")
-    notes += [
-        f"{escape_markdown(row.name.backbone)}, {escape_markdown(line)}"
+    sizes = _together(
+        (row.name.backbone, size)
         for row in table.rows
-        for line in problem_lines(row)
-    ]
-    notes += _computed_differently(used)
-    notes += _unique(
-        f"{escape_markdown(f'{record.backbone}, seed {record.seed}: {note}'.rstrip('.'))}."
-        for record in used
-        for note in record.notes
+        if (size := row.cost.get("gmacs_image_size")) is not None and size != 224
     )
+    notes += [
+        f"GMACs of {escape_markdown(names)}: at {size:g} px, not 224." for size, names in sizes
+    ]
+    problems = _together((r.name.backbone, line) for r in table.rows for line in problem_lines(r))
+    notes += [f"{escape_markdown(names)}, {escape_markdown(line)}" for line, names in problems]
+    notes += _computed_differently(used)
+    notes += _remarks(used)
     machines = _unique(_machine(record.environment) for record in used)
     versions = _unique(_versions(record.environment) for record in used)
     if machines:
@@ -75,14 +66,14 @@ def make_notes(table: Table, records: Sequence[Record]) -> list[str]:
 def protocol_lines(table: Table, records: Sequence[Record]) -> list[str]:
     """Of each task in plain text, in short: what all its protocols have in common."""
     lines = []
-    for task, title in _TITLES.items():
+    for task, facts in TASK_FACTS.items():
         protocols = {
             canonical(record.protocol): record.protocol
             for record in records
             if record.task == task and record.benchmark == table.benchmark
         }
         if protocols:
-            lines.append(f"{title}: {_describe(list(protocols.values()))}")
+            lines.append(f"{facts.title.capitalize()}: {_describe(list(protocols.values()))}")
     return lines
 
 
@@ -103,6 +94,11 @@ def _evidence_notes(table: Table) -> list[str]:
             "Where all seeds differ by exactly the same there is no spread to test against: no p "
             "by seed, and the interval has no width."
         )
+    if any(score.only_alone for score in compared):
+        notes.append(
+            "Where an interval is without 0 and yet there is no evidence: it holds for its row "
+            "alone; over all rows of the column the difference could still be chance (Holm)."
+        )
     shown = [
         score
         for row in table.rows
@@ -120,24 +116,55 @@ def _evidence_notes(table: Table) -> list[str]:
     return notes + said
 
 
+def _remarks(records: Sequence[Record]) -> list[str]:
+    """What the records say of themselves, each once for all seeds and rows that say the same."""
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for record in records:
+        for note in record.notes:
+            seeds.setdefault((record.backbone, note.rstrip(".")), set()).add(record.seed)
+    same = _together(
+        (backbone, (note, tuple(sorted(of)))) for (backbone, note), of in seeds.items()
+    )
+    return [
+        f"{escape_markdown(f'{names}, {_listed_seeds(of)}: {note}')}." for (note, of), names in same
+    ]
+
+
+def _together(pairs: Iterable[tuple[str, Any]]) -> list[tuple[Any, str]]:
+    """What is said, and the names it is said of, each once and of many the first few."""
+    names: dict[Any, dict[str, None]] = {}
+    for name, said in pairs:
+        names.setdefault(said, {})[name] = None
+    return [(said, _listed(list(of))) for said, of in names.items()]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _listed_seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+
+
 def _computed_differently(records: Sequence[Record]) -> list[str]:
     """Where the seeds of one cell were not computed in one way, such as in one precision."""
     cells: dict[tuple[str, TaskName], list[Record]] = {}
     for record in records:
         cells.setdefault((record.backbone, record.task), []).append(record)
-    notes = []
+    told = []
     for (backbone, task), seeds in cells.items():
         for name in sorted(ONLY_KNOWN_AFTER):
             ways: dict[str, list[int]] = {}
             for record in seeds:
                 ways.setdefault(str(record.protocol.get(name, "none")), []).append(record.seed)
             if len(ways) > 1:
-                told = "; ".join(
+                each = "; ".join(
                     f"{way} (seed {', '.join(map(str, sorted(of)))})" for way, of in ways.items()
                 )
-                line = f"{backbone}, {_TITLES[task].lower()}: {name} differs between seeds: {told}"
-                notes.append(f"{escape_markdown(line)}.")
-    return notes
+                line = f"{TASK_FACTS[task].title}: {name} differs between seeds: {each}"
+                told.append((backbone, line))
+    return [f"{escape_markdown(f'{names}, {line}')}." for line, names in _together(told)]
 
 
 def _describe(protocols: Sequence[dict[str, Any]]) -> str:

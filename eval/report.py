@@ -33,8 +33,10 @@ def write_report(
     notes: what stands below the table, as lines of markdown. stamps: change with the evidence.
     anew: else a page that was made of the same is left as it is. Raises OSError.
     """
-    protocols = protocol_lines(material.table, material.records)
-    paths = write_tables(out, material.table, notes, protocols)
+    table = material.table
+    compared = {"classification", *table.tasks}
+    protocols = protocol_lines(table, [r for r in material.records if r.task in compared])
+    paths = write_tables(out, table, notes, protocols)
     page = Layout(out).page
     made_of = f"<!-- made of {_digest(material, notes, stamps)} -->\n"
     if anew or not _ends_with(page, made_of):

@@ -47,17 +47,19 @@ def paired_t(differences: Sequence[float]) -> float | None:
     return min(1.0, float(2 * stdtr(n - 1, -abs(mean) / (std / math.sqrt(n)))))
 
 
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
+def holm(p_values: Sequence[float | None], *, tests: int | None = None) -> list[float | None]:
     """p-values corrected for their number (Holm 1979), in the order given; None is no test.
 
     The k-th smallest of m is multiplied by m - k + 1, and none is smaller than one before it; so
-    the chance that any true null hypothesis has a value below 0.05 is at most 0.05.
+    the chance that any true null hypothesis has a value below 0.05 is at most 0.05. tests: how many
+    the given ones were chosen from; the others then count as if their p were 1.
     """
-    tests = [(p, place) for place, p in enumerate(p_values) if p is not None]
+    given = [(p, place) for place, p in enumerate(p_values) if p is not None]
+    count = len(given) if tests is None else tests
     corrected: list[float | None] = [None] * len(p_values)
     largest = 0.0
-    for rank, (p, place) in enumerate(sorted(tests)):
-        largest = max(largest, min(1.0, (len(tests) - rank) * p))
+    for rank, (p, place) in enumerate(sorted(given)):
+        largest = max(largest, min(1.0, (count - rank) * p))
         corrected[place] = largest
     return corrected
 
@@ -71,6 +73,23 @@ def verdict_of(
     if p_value is None or p_value >= LEVEL or difference == 0:
         return "no evidence"
     return "better" if (difference > 0) == higher_is_better else "worse"
+
+
+def explain_no_evidence(
+    ci95: tuple[float, float] | None, verdict: Verdict | None, p_value: float | None, rows: int
+) -> str:
+    """Why there is "no evidence" of a difference whose interval is without 0; empty where it is
+    not so. p_value: after correction over the `rows`; None where nothing could be tested."""
+    if ci95 is None or verdict != "no evidence" or ci95[0] <= 0 <= ci95[1]:
+        return ""
+    if p_value is None:
+        return "no spread to test against"
+    if rows < 2:
+        return ""
+    return (
+        f"the interval holds for this row alone; over the {rows} rows of the column the difference "
+        "could still be chance (Holm)"
+    )
 
 
 def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation | None:

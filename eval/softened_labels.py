@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eval.intervals import Interval, interval
+from eval.made import Made
 from eval.significance import holm, paired_t, verdict_of
-from eval.trick_worth import Made
 
 TRICKS = {"label_smoothing": "label smoothing", "distillation": "distillation", "mixup": "mixup"}
 """As recipes name them, and in words."""

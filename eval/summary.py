@@ -12,21 +12,18 @@ from typing import TYPE_CHECKING, Literal
 
 from engine.evidence import Evidence
 from eval.intervals import Interval, interval, paired_difference
+from eval.jobs import FINE_TUNINGS, TASK_FACTS
 from eval.records import Record, Status, TaskName
-from eval.significance import Verdict, holm, paired_t, verdict_of
+from eval.significance import LEVEL, Verdict, holm, paired_t, verdict_of
+from eval.text import in_one_line
 
 if TYPE_CHECKING:
     from eval.image_bootstrap import ByImage, ImageBootstrap
 
 TASK_OF_METRIC: dict[str, TaskName] = {
-    "top1": "classification",
-    "mAP": "detection",
-    "mIoU": "segmentation",
-    "aAcc": "segmentation",
+    metric: task for task, facts in TASK_FACTS.items() for metric in facts.columns
 }
 """The columns of every table, and the task that each is measured by."""
-
-_FINETUNING: tuple[TaskName, ...] = ("detection", "segmentation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +61,12 @@ class Score:
             return None if self.delta_by_image is None else self.delta_by_image.p_value
         return self.p_value
 
+    @property
+    def only_alone(self) -> bool:
+        """Whether there would be evidence if this were the only row."""
+        p_value = self.deciding_p
+        return self.verdict == "no evidence" and p_value is not None and p_value < LEVEL
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
@@ -77,9 +80,11 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """metrics: None where nothing was measured. cost: None where it is not known."""
+    """compared_with: the row that its differences are to; None for that row itself. metrics: None
+    where nothing was measured. cost: None where it is not known."""
 
     name: RowName
+    compared_with: str | None
     metrics: dict[str, Score | None]
     cost: dict[str, float | None]
     problems: tuple[Problem, ...]
@@ -87,7 +92,8 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """baseline: the control of all rows, None where there are several. seeds: those asked for.
+    """baseline: what all differences are to: the control of all rows, None where there are several,
+    or what the user chose in its place. seeds: those asked for.
 
     image_draws: of the bootstrap over images, 0 where there was no evidence to draw from.
     remarks: why evidence was not used, where it was not.
@@ -100,6 +106,13 @@ class Table:
     rows: tuple[Row, ...]
     image_draws: int = 0
     remarks: tuple[str, ...] = ()
+    baseline_chosen: bool = False
+
+    @property
+    def reference(self) -> str:
+        """What a difference is to, in words."""
+        chosen = self.baseline if self.baseline_chosen else None
+        return "the control" if chosen is None else f"the baseline {in_one_line(chosen)}"
 
 
 def make_table(
@@ -109,12 +122,15 @@ def make_table(
     rows: Sequence[RowName],
     seeds: Sequence[int],
     tasks: Sequence[TaskName],
-    evidence: Callable[[Record], Evidence | None] | None = None,
+    bootstrap: ImageBootstrap | None = None,
+    baseline: str | None = None,
 ) -> Table:
     """The table of `rows` in their order, out of at most one record per (row, task, seed).
 
-    evidence: of a record, for differences by image; None for none.
+    bootstrap: see `make_bootstrap`; None for no differences by image. baseline: the row that all
+    differences are to; by default each row's control.
     """
+    assert baseline is None or baseline in {row.backbone for row in rows}, "it is a row"
     by_row: dict[str, list[Record]] = {row.backbone: [] for row in rows}
     for record in records:
         if record.backbone in by_row and record.seed in seeds:
@@ -123,8 +139,8 @@ def make_table(
     found = {name for record in everything for name in record.metrics}
     names = [*TASK_OF_METRIC, *sorted(found - set(TASK_OF_METRIC))]
     controls = dict.fromkeys(row.control or row.backbone for row in rows)
-    bootstrap = _bootstrap(everything, evidence)
-    made = [_row(name, by_row, names, tasks, bootstrap) for name in rows]
+    control_of_all = next(iter(controls)) if len(controls) == 1 else None
+    made = [_row(name, baseline or name.control, by_row, names, tasks, bootstrap) for name in rows]
     lower = {
         name
         for record in everything
@@ -138,7 +154,8 @@ def make_table(
     )
     return Table(
         benchmark=benchmark,
-        baseline=next(iter(controls)) if len(controls) == 1 else None,
+        baseline=baseline or control_of_all,
+        baseline_chosen=baseline not in (None, control_of_all),
         tasks=tuple(tasks),
         seeds=tuple(seeds),
         rows=_judged(made, names, lower),
@@ -149,12 +166,16 @@ def make_table(
     )
 
 
-def _bootstrap(
-    records: Sequence[Record], evidence: Callable[[Record], Evidence | None] | None
+def make_bootstrap(
+    records: Iterable[Record], evidence: Callable[[Record], Evidence | None]
 ) -> ImageBootstrap | None:
-    # A control has no classifier, so that pretrainings are hardly ever compared.
-    seen = [r for r in records if r.task in _FINETUNING and r.evidence_sha256 is not None]
-    if evidence is None or not seen:
+    """Differences by image between these records, each drawn for when it is first asked for.
+
+    evidence: of a record, None where there is none. None where no record has any.
+    """
+    tasks = TASK_OF_METRIC.values()
+    seen = [r for r in records if r.task in tasks and r.evidence_sha256 is not None]
+    if not seen:
         return None
     from eval.image_bootstrap import ImageBootstrap  # numpy takes longer than `--help` may take
 
@@ -165,17 +186,19 @@ def _bootstrap(
 
 def _row(
     name: RowName,
+    reference: str | None,
     by_row: dict[str, list[Record]],
     metrics: Sequence[str],
     tasks: Sequence[TaskName],
     bootstrap: ImageBootstrap | None,
 ) -> Row:
     records = by_row[name.backbone]
-    compared = name.control is not None and name.control != name.backbone
-    control = by_row.get(name.control or "", []) if compared else []
+    compared_with = None if reference == name.backbone else reference
+    others = by_row.get(compared_with or "", [])
     return Row(
         name=name,
-        metrics={metric: _score(metric, records, control, bootstrap) for metric in metrics},
+        compared_with=compared_with,
+        metrics={metric: _score(metric, records, others, bootstrap) for metric in metrics},
         cost=_cost(records, tasks),
         problems=tuple(
             Problem(
@@ -263,10 +286,10 @@ def _cost(records: Sequence[Record], tasks: Sequence[TaskName]) -> dict[str, flo
         return next((record.cost[key] for record in records if key in record.cost), None)
 
     chains = []
-    training = [r for r in records if r.task == "classification" or r.task in _FINETUNING]
+    training = [r for r in records if r.task == "classification" or r.task in FINE_TUNINGS]
     for seed in sorted({record.seed for record in training}):
         chain = {record.task: record for record in training if record.seed == seed}
-        whole = all(task in chain for task in tasks if task in _FINETUNING)
+        whole = all(task in chain for task in tasks if task in FINE_TUNINGS)
         if whole and all("seconds" in record.cost for record in chain.values()):
             chains.append(sum(record.cost["seconds"] for record in chain.values()))
     seconds = interval(chains)

@@ -31,23 +31,33 @@ _SPECIAL = {
 }
 
 
-def to_tex(header: Sequence[str], rows: Sequence[Sequence[str]], *, caption: Sequence[str]) -> str:
+def to_tex(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    caption: str,
+    notes: Sequence[str] = (),
+) -> str:
     """For `\\input`; the first column is text, the others are numbers. In ASCII.
 
-    caption: sentences of plain text.
+    It needs booktabs alone, and longtable (of LaTeX's own tools) where it is longer than a page.
+    caption: a sentence of plain text. notes: more of them, in small letters below the table.
     """
     head = " & ".join(map(escape_tex, header)) + r" \\"
     body = [" & ".join([_name(row[0]), *map(_number, row[1:])]) + r" \\" for row in rows]
     columns = "l" + "r" * (len(header) - 1)
-    said = rf"\caption{{{escape_tex(' '.join(caption))}}}"
+    said = rf"\caption{{{escape_tex(caption)}}}"
+    below = [
+        rf"{{\footnotesize\raggedright {escape_tex(note)}\par}}" for note in notes if note.strip()
+    ]
     if len(rows) > _LONGEST_FLOAT:
         top = [rf"\begin{{longtable}}{{{columns}}}", rf"{said} \\", r"\toprule", head, r"\midrule"]
         lines = [*top, r"\endfirsthead", r"\toprule", head, r"\midrule", r"\endhead"]
-        lines += [*body, r"\bottomrule", r"\end{longtable}"]
+        lines += [*body, r"\bottomrule", r"\end{longtable}", *below]
     else:
         lines = [r"\begin{table}", r"\centering", said, rf"\begin{{tabular}}{{{columns}}}"]
         lines += [r"\toprule", head, r"\midrule", *body, r"\bottomrule"]
-        lines += [r"\end{tabular}", r"\end{table}"]
+        lines += [r"\end{tabular}", r"\par\medskip", *below, r"\end{table}"]
     packages = "booktabs, longtable" if len(rows) > _LONGEST_FLOAT else "booktabs"
     return "\n".join([rf"% \usepackage{{{packages}}}", *lines]) + "\n"
 

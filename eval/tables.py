@@ -19,6 +19,7 @@ from eval.text import escape_cell, escape_markdown, in_one_line, no_formula
 MISSING = "–"
 _TITLES = {"top1": "top-1"}
 _LONGEST_MESSAGE = 500
+_IN_A_PAPER = ("top-1", "mAP", "mIoU")
 
 
 def write_tables(
@@ -26,17 +27,15 @@ def write_tables(
 ) -> tuple[Path, ...]:
     """Writes `table.md`, `table.csv`, `table.json` and `table.tex` into `out`; gives their paths.
 
-    notes: lines of markdown below the first. protocols: lines of plain text, the caption of the
-    last.
+    notes: lines of markdown below the first. protocols: lines of plain text, below the last.
     """
     out.mkdir(parents=True, exist_ok=True)
-    header, rows = cells(table)
     # ASCII: what would turn a terminal's writing around stands there as \u202e.
     texts = {
         "md": to_markdown(table, notes),
         "csv": to_csv(table),
         "json": json.dumps(to_json(table), indent=2, allow_nan=False) + "\n",
-        "tex": to_tex(header, rows, caption=caption(table, protocols)),
+        "tex": _tex(table, protocols),
     }
     paths = []
     for ending, text in texts.items():
@@ -56,6 +55,7 @@ def to_json(table: Table) -> dict[str, Any]:
             {
                 "backbone": row.name.backbone,
                 "control": row.name.control,
+                "compared_with": row.compared_with,
                 "tricks": list(row.name.tricks),
                 "metrics": {name: _score_json(score) for name, score in row.metrics.items()},
                 "cost": {name: _whole(value) for name, value in row.cost.items()},
@@ -84,17 +84,19 @@ def to_csv(table: Table) -> str:
         *(f"_delta_by_image{bound}" for bound in bounds),
         *("_delta_by_image_n", "_delta_by_image_p_value"),
     )
+    names = ("backbone", "control", "compared_with", "tricks")
     costs = ("parameters", "gmacs", "seconds", "peak_memory_mb")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     columns = [no_formula(f"{metric}{part}") for metric in metrics for part in parts]
-    writer.writerow(["backbone", "control", "tricks", *columns, *costs, "problems"])
+    writer.writerow([*names, *columns, *costs, "problems"])
     for row in table.rows:
         numbers = [value for metric in metrics for value in _score_csv(row.metrics[metric])]
-        names = (row.name.backbone, row.name.control or "", " ".join(row.name.tricks))
+        name = row.name
+        said = (name.backbone, name.control, row.compared_with, " ".join(name.tricks))
         writer.writerow(
             [
-                *map(no_formula, names),
+                *(no_formula(text or "") for text in said),
                 *numbers,
                 *(_whole(row.cost[name]) for name in costs),
                 no_formula("; ".join(problem_lines(row))),
@@ -130,18 +132,20 @@ def cells(table: Table) -> tuple[list[str], list[list[str]]]:
     the words "no evidence", and "by image" where the images decide and not the seeds.
     """
     shown = _shown(table)
+    # A control has no classifier to compare with.
+    compared = [name for name in shown if name != "top1" or table.baseline_chosen]
     header = ["backbone"]
     for name in shown:
         header.append(_TITLES.get(name, name))
-        if name != "top1":  # a control has no classifier to compare with
-            header.append(f"Δ {name}")
+        if name in compared:
+            header.append(f"Δ {_TITLES.get(name, name)}")
     rows = []
     for row in table.rows:
         line = [row.name.backbone]
         for name in shown:
             score = row.metrics[name]
             line.append(_score_cell(row, name, len(table.seeds)))
-            if name != "top1":
+            if name in compared:
                 line.append(_delta_cell(score, len(table.seeds)))
         rows.append([*line, *_cost_cells(row)])
     return [*header, "params", "GMACs", "time"], rows
@@ -171,29 +175,57 @@ def differences(table: Table) -> tuple[list[str], list[list[str]]]:
     return [*header, "p, Holm", "verdict"], rows
 
 
-def caption(table: Table, protocols: Sequence[str]) -> list[str]:
-    """Sentences of plain text: what the numbers are, in short."""
-    return [f"Transfer on {table.benchmark}.", *reading(table), *(f"{line}." for line in protocols)]
+def _tex(table: Table, protocols: Sequence[str]) -> str:
+    """For a paper: the scores of what was asked for; what they cost and aAcc lie beside it."""
+    header, rows = cells(table)
+    kept = [
+        place
+        for place, title in enumerate(header)
+        if place == 0
+        or (title.removeprefix("Δ ") in _IN_A_PAPER and any(row[place] != MISSING for row in rows))
+    ]
+    seeds = ", ".join(map(str, table.seeds))
+    return to_tex(
+        [header[place] for place in kept],
+        [[row[place] for place in kept] for row in rows],
+        caption=f"Transfer on {table.benchmark}, seed{'s' * (len(table.seeds) > 1)} {seeds}.",
+        notes=[*reading(table), *(f"{line}." for line in protocols)],
+    )
 
 
 def reading(table: Table) -> list[str]:
     """Sentences of plain text: how the cells are read."""
     seeds = ", ".join(map(str, table.seeds))
     sentences = [
-        f"Seed {seeds}: one seed, so no interval. Δ: minus the control of the same seed."
+        f"Seed {seeds}: one seed, so no interval. Δ: minus {table.reference} of the same seed."
         if len(table.seeds) < 2
         else f"Seeds {seeds}: mean ± half of Student's 95% interval. "
-        "Δ: minus the control, paired by seed."
+        f"Δ: minus {table.reference}, paired by seed."
     ]
+    if lacking := _baseline_lacks(table):
+        reference = f"{table.reference[0].upper()}{table.reference[1:]}"
+        sentences.append(f"{reference} has no {', no '.join(lacking)}: no Δ there.")
     scores = [score for row in table.rows for score in row.metrics.values() if score is not None]
     if any(score.delta is not None for score in scores):
         sentences.append(
-            "*: better or worse than the control, p < 0.05 after Holm's correction over the rows; "
-            "no evidence: not so, or there is nothing to test."
+            f"*: better or worse than {table.reference}, p < 0.05 after Holm's correction over the "
+            "rows; no evidence: not so, or there is nothing to test."
         )
     if any(score.decided_by == "images" for score in scores):
         sentences.append("By image: tested over the test images, since the seeds cannot tell.")
     return sentences
+
+
+def _baseline_lacks(table: Table) -> list[str]:
+    """Metrics that other rows have, and the baseline that was chosen has not."""
+    if not table.baseline_chosen:
+        return []
+    chosen = next(row for row in table.rows if row.name.backbone == table.baseline)
+    return [
+        _TITLES.get(name, name)
+        for name in _shown(table)
+        if chosen.metrics[name] is None and any(row.metrics[name] for row in table.rows)
+    ]
 
 
 def problem_lines(row: Row) -> list[str]:

@@ -2,52 +2,140 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from eval.records import Record
+from eval.sections.material import Material
 from eval.sections.section import Section
-from eval.summary import Table
-from eval.tables import to_json
+from eval.significance import LEVEL, holm, paired_t
+from eval.summary import TASK_OF_METRIC, Score, Table
+
+if TYPE_CHECKING:
+    from eval.image_bootstrap import ImageBootstrap
 
 QUESTION = "Which ImageNet training tricks trickle down to detection and segmentation?"
 
 _METRICS = {"mAP": "detection", "mIoU": "segmentation"}
 _VERDICTS = {
-    "better": "better than the control: {}",
-    "worse": "worse than the control: {}",
-    "no evidence": "no evidence of a difference from the control: {}",
+    "better": "better than {}",
+    "worse": "worse than {}",
+    "no evidence": "no evidence of a difference from {}",
 }
 _MOST_NAMES = 6
+_BY_IMAGE = " by image, of one seed"
 _TRICKS = "worth"
 
 
-def make_answer(table: Table, sections: Sequence[Section]) -> list[str]:
+def make_answer(material: Material, sections: Sequence[Section]) -> list[str]:
     """What each trick is worth, where a section knows it, and one line for each task's metric."""
-    rows = to_json(table)["rows"]
+    table = material.table
     answer = [section.lead for section in sections if section.key == _TRICKS]
-    for metric, task in _METRICS.items():
-        if task in table.tasks:
-            answer.append(_line(metric, rows, len(table.seeds)))
+    lines = [_line(metric, material) for metric, task in _METRICS.items() if task in table.tasks]
+    answer += lines
+    if lines and len(table.seeds) == 2:
+        answer.append("All intervals by seed are over 2 seeds, and therefore wide.")
     return answer or ["Nothing was transferred: only pretrainings are recorded."]
 
 
-def _line(metric: str, rows: Sequence[dict[str, Any]], seeds: int) -> str:
-    scores = {row["backbone"]: score for row in rows if (score := row["metrics"].get(metric))}
+def _line(metric: str, material: Material) -> str:
+    table = material.table
+    rows = [(row.name.backbone, row.metrics.get(metric)) for row in table.rows]
+    scores = {name: score for name, score in rows if score is not None}
     if not scores:
         return f"{metric}: not measured in any row."
-    best = max(scores, key=lambda name: scores[name]["mean"])
-    parts = [f"{metric}: highest {scores[best]['mean']:.1f}, {best}"]
-    if fewer := [name for name, score in scores.items() if score["n"] < seeds]:
-        parts.append(
-            f"of fewer than {seeds} seeds, so not comparable as they stand: {_listed(fewer)}"
-        )
+    seeds = len(table.seeds)
+    whole = {name: score for name, score in scores.items() if score.value.n >= seeds}
+    fewer = [name for name in scores if name not in whole]
+    parts = [_highest(metric, material, whole, seeds if fewer else 0)]
+    if fewer:
+        said = f"of fewer than {seeds} seeds, so not comparable as they stand: {_listed(fewer)}"
+        parts.append(said)
     for verdict, text in _VERDICTS.items():
-        names = [name for name, score in scores.items() if score.get("verdict") == verdict]
-        if names:
-            parts.append(text.format(_listed(names)))
-    if not any(score.get("verdict") for score in scores.values()):
-        parts.append("no row stands beside its control, so nothing says what pretraining adds")
-    return f"{'; '.join(parts)}."
+        ways: dict[str, list[str]] = {}
+        for name, score in scores.items():
+            if score.verdict == verdict:
+                ways.setdefault(_decided(score), []).append(name)
+        for way, names in ways.items():
+            parts.append(f"{text.format(table.reference)}{way}: {_listed(names)}")
+    if not any(score.verdict for score in scores.values()):
+        parts.append(_not_compared(metric, table, scores))
+    return f"{metric}: {'; '.join(parts)}."
+
+
+def _decided(score: Score) -> str:
+    if score.decided_by != "images":
+        return ""
+    return _BY_IMAGE if score.delta is not None and score.delta.n == 1 else " by image"
+
+
+def _not_compared(metric: str, table: Table, scores: Mapping[str, Score]) -> str:
+    if not table.baseline_chosen:
+        return "no row stands beside its control, so nothing says what pretraining adds"
+    if table.baseline in scores:
+        return f"no row shares a seed with {table.reference}"
+    return f"{table.reference} has no {metric}, so that nothing is compared"
+
+
+def _highest(metric: str, material: Material, scores: Mapping[str, Score], seeds: int) -> str:
+    """seeds: how many all of them have, where others have fewer; 0 where there are no others."""
+    if not scores:
+        return "no row has all seeds, so that none is the highest"
+    best, *others = sorted(scores, key=lambda name: -scores[name].value.mean)
+    said = f"highest {scores[best].value.mean:.1f}, {best}"
+    if seeds:
+        said += (
+            f", of the {len(scores)} rows with all {seeds} seeds"
+            if others
+            else f", the only row with all {seeds} seeds"
+        )
+    if not others:
+        return said
+    measured = _measured(metric, material)
+    ours = measured.get(best, {})
+    # The highest is chosen by what it then is tested with: that compares all pairs of rows.
+    p_values = holm(
+        [_p_value(metric, ours, measured.get(name, {}), material.bootstrap) for name in others],
+        tests=len(scores) * (len(scores) - 1) // 2,
+    )
+    alike = [name for name, p in zip(others, p_values, strict=True) if p is None or p >= LEVEL]
+    tested = any(p is not None for p in p_values)
+    way = _BY_IMAGE if tested and len(material.table.seeds) == 1 else ""
+    if not alike:
+        other, are = ("the other", "is") if len(others) == 1 else ("the others", "are")
+        return f"{said}, {other}{' of which' if seeds else ''} {are} lower{way}"
+    these = "this is" if len(alike) == 1 else "these are"
+    return f"{said}; no evidence{way}{',' * bool(way)} that {these} lower: {_listed(alike)}"
+
+
+def _p_value(
+    metric: str,
+    ours: Mapping[int, Record],
+    theirs: Mapping[int, Record],
+    bootstrap: ImageBootstrap | None,
+) -> float | None:
+    """That two rows are the same, by seed, or by image where there is one seed."""
+    shared = sorted(ours.keys() & theirs.keys())
+    by_seed = paired_t([_value(ours[s], metric) - _value(theirs[s], metric) for s in shared])
+    if by_seed is not None or bootstrap is None or len(shared) != 1:
+        return by_seed
+    by_image = bootstrap.difference(metric, ours, theirs)
+    return None if by_image is None else by_image.p_value
+
+
+def _measured(metric: str, material: Material) -> dict[str, dict[int, Record]]:
+    """backbone -> seed -> record"""
+    found: dict[str, dict[int, Record]] = {}
+    for record in material.of_task(TASK_OF_METRIC[metric]):
+        if metric in record.metrics and record.metrics[metric].value is not None:
+            found.setdefault(record.backbone, {})[record.seed] = record
+    return found
+
+
+def _value(record: Record, metric: str) -> float:
+    value = record.metrics[metric].value
+    assert value is not None, "it was measured"
+    return value
 
 
 def _listed(names: Sequence[str]) -> str:

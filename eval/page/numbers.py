@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from eval.beside_published import beside_published
+from eval.jobs import TASK_FACTS
 from eval.records import Record, TaskName, canonical
 from eval.sections.material import Material
 from eval.sections.section import Grid, texts
+from eval.significance import explain_no_evidence
 from eval.summary import TASK_OF_METRIC, Row
 from eval.tables import MISSING, cells, duration, to_json
 
@@ -18,6 +21,7 @@ _METRIC_OF_TITLE = {"top-1": "top1"}
 _COST_OF_TITLE = {"params": "parameters", "GMACs": "gmacs", "time": "seconds"}
 _LEADING_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _PERCENT = "percent"
+_MOST_NAMES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +44,8 @@ class NumberRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """lines: path and value of everything that it holds."""
+    """title: the task and the backbones that it is behind. lines: path and value of everything
+    that it holds."""
 
     key: str
     title: str
@@ -79,23 +84,33 @@ def make_numbers(material: Material) -> Numbers:
     by_cell: dict[tuple[str, TaskName], list[Record]] = {}
     for record in sorted(material.records, key=lambda record: record.seed):
         by_cell.setdefault((record.backbone, record.task), []).append(record)
+    tested = _tested(scores)
     by_row: dict[str, list[Record]] = {}
     for record in material.records:
         by_row.setdefault(record.backbone, []).append(record)
-    protocols: dict[str, Protocol] = {}
+    order = {row.name.backbone: place for place, row in enumerate(table.rows)}
+    protocols = _all_protocols(
+        sorted(
+            (record for records in by_cell.values() for record in records),
+            key=lambda r: (order.get(r.backbone, len(order)), list(TASK_FACTS).index(r.task)),
+        )
+    )
     behind: dict[tuple[int, TaskName], Behind] = {}
     measured = {record.task for record in material.records}
-    tasks = [task for task in _TASK_TITLES if task in measured]
+    tasks = [task for task in TASK_FACTS if task in measured]
     rows = []
     for place, (row, line, known) in enumerate(zip(table.rows, lines, scores, strict=True)):
         for task in tasks:
             if records := by_cell.get((row.name.backbone, task)):
                 behind[place, task] = Behind(
                     key=f"behind-{place}-{task}",
-                    title=f"{row.name.backbone}: {_TASK_TITLES[task]}",
-                    grids=(_scores_grid(task, known["metrics"], records), _seeds_grid(records)),
+                    title=f"{row.name.backbone}: {TASK_FACTS[task].title}",
+                    grids=(
+                        _scores_grid(task, known["metrics"], records, table.reference, tested),
+                        _seeds_grid(records),
+                    ),
                     facts=(*_facts(row, records), *_published(table.benchmark, row, task, by_row)),
-                    protocols=_protocols(records, protocols),
+                    protocols=tuple(dict.fromkeys(protocols[record.key] for record in records)),
                 )
         numbers = []
         for title, text in zip(header[1:], line[1:], strict=True):
@@ -120,18 +135,8 @@ def make_numbers(material: Material) -> Numbers:
         header=tuple(header),
         rows=tuple(rows),
         behind=tuple(behind.values()),
-        protocols=tuple(protocols.values()),
+        protocols=tuple(dict.fromkeys(protocols.values())),
     )
-
-
-_TASK_TITLES: Mapping[TaskName, str] = {
-    "classification": "pretraining",
-    "detection": "detection",
-    "segmentation": "segmentation",
-    "probes": "probes",
-    "robustness": "robustness",
-    "speed": "speed",
-}
 
 
 def _metric_of(title: str) -> str:
@@ -156,13 +161,32 @@ def _sort_key(title: str, text: str, row: Row) -> float | None:
     return float(number.group()) if number else None
 
 
-def _scores_grid(task: TaskName, scores: Mapping[str, Any], records: Sequence[Record]) -> Grid:
+def _tested(rows: Sequence[Mapping[str, Any]]) -> Counter[str]:
+    """metric -> how many rows its p-values are corrected over"""
+    return Counter(
+        name
+        for row in rows
+        for name, score in row["metrics"].items()
+        if score is not None and score["p_holm"] is not None
+    )
+
+
+def _scores_grid(
+    task: TaskName,
+    scores: Mapping[str, Any],
+    records: Sequence[Record],
+    reference: str,
+    tested: Mapping[str, int],
+) -> Grid:
     """One column for each metric that the task measured."""
     names = _names(records)
     known = {name: score for name in names if (score := scores.get(name)) is not None}
     if not known:
-        return Grid(caption=f"No number of {_TASK_TITLES[task]}", header=(), rows=())
-    columns = [list(_score_lines(score)) for score in known.values()]
+        return Grid(caption=f"No number of {TASK_FACTS[task].title}", header=(), rows=())
+    columns = [
+        list(_score_lines(score, reference, tested[name], percent=not _unit(name, records)))
+        for name, score in known.items()
+    ]
     rows = [
         texts((lines[0][0], *(said for _, said in lines)))
         for lines in zip(*columns, strict=True)
@@ -172,14 +196,16 @@ def _scores_grid(task: TaskName, scores: Mapping[str, Any], records: Sequence[Re
     return Grid(caption="Over the seeds", header=header, rows=tuple(rows))
 
 
-def _score_lines(score: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+def _score_lines(
+    score: Mapping[str, Any], reference: str, tested: int, *, percent: bool
+) -> Iterable[tuple[str, str]]:
     """In the order of the table's columns; the same names for every score."""
     image = score["delta_by_image"] or dict.fromkeys(("mean", "ci95", "n_images", "p_value"))
     yield "mean", _plain(score["mean"])
     yield "standard deviation", _plain(score["std"])
     yield "seeds", str(score["n"])
-    yield "95% interval", _bounds(score["ci95"])
-    yield "Δ to the control", _plain(score["delta"], signed=True)
+    yield "95% interval", _bounds_of_percent(score["ci95"]) if percent else _bounds(score["ci95"])
+    yield f"Δ to {reference}", _plain(score["delta"], signed=True)
     yield "95% interval of Δ by seed", _bounds(score["delta_ci95"])
     yield "p by seed", _probability(score["p_value"])
     yield "Δ by image", _plain(image["mean"], signed=True)
@@ -188,7 +214,10 @@ def _score_lines(score: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     yield "p by image", _probability(image["p_value"])
     yield "p after Holm's correction", _probability(score["p_holm"])
     decided = f", by {score['decided_by']}" if score["decided_by"] else ""
-    yield "verdict", f"{score['verdict']}{decided}" if score["verdict"] else MISSING
+    deciding = image["ci95"] if score["decided_by"] == "images" else score["delta_ci95"]
+    why = explain_no_evidence(deciding, score["verdict"], score["p_holm"], tested)
+    said = f"{score['verdict']}{decided}{': ' * bool(why)}{why}"
+    yield "verdict", said if score["verdict"] else MISSING
 
 
 def _unit(name: str, records: Sequence[Record]) -> str:
@@ -257,20 +286,23 @@ def _each(records: Sequence[Record], say: Any, name: str) -> str:
     return ", ".join(say(r.cost) if name in r.cost else MISSING for r in records)
 
 
-def _protocols(records: Sequence[Record], known: dict[str, Protocol]) -> tuple[Protocol, ...]:
-    """Those of the records, each taken from `known` or added to it."""
-    found: dict[str, Protocol] = {}
+def _all_protocols(records: Sequence[Record]) -> dict[str, Protocol]:
+    """Key of each record -> its protocol, each made once and numbered in the records' order."""
+    of_text: dict[str, list[Record]] = {}
     for record in records:
-        text = canonical([record.task, record.protocol])
-        if text not in known:
-            number = len(known) + 1
-            known[text] = Protocol(
-                key=f"protocol-{number}",
-                title=f"Protocol {number}: {_TASK_TITLES[record.task]}",
-                lines=tuple(_flat(record.protocol, "")),
-            )
-        found[text] = known[text]
-    return tuple(found.values())
+        of_text.setdefault(canonical([record.task, record.protocol]), []).append(record)
+    found: dict[str, Protocol] = {}
+    for number, same in enumerate(of_text.values(), 1):
+        names = list(dict.fromkeys(record.backbone for record in same))
+        more = len(names) - _MOST_NAMES
+        of = ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+        protocol = Protocol(
+            key=f"protocol-{number}",
+            title=f"Protocol {number}: {TASK_FACTS[same[0].task].title} of {of}",
+            lines=tuple(_flat(same[0].protocol, "")),
+        )
+        found |= {record.key: protocol for record in same}
+    return found
 
 
 def _flat(value: Any, path: str) -> Iterable[tuple[str, str]]:
@@ -301,6 +333,19 @@ def _plain(value: float | None, *, signed: bool = False) -> str:
 
 def _bounds(bounds: Sequence[float] | None) -> str:
     return MISSING if bounds is None else f"{_plain(bounds[0])} to {_plain(bounds[1])}"
+
+
+def _bounds_of_percent(bounds: Sequence[float] | None) -> str:
+    """Cut where a percentage ends, and says so: Student's interval does not know."""
+    if bounds is None:
+        return MISSING
+    cut = max(0.0, bounds[0]), min(100.0, bounds[1])
+    ends = " and ".join(
+        f"{end:g}"
+        for end, is_cut in zip(cut, (bounds[0] < 0, bounds[1] > 100), strict=True)
+        if is_cut
+    )
+    return f"{_bounds(cut)}{f' (cut at {ends})' if ends else ''}"
 
 
 def _probability(value: float | None) -> str:

@@ -75,6 +75,9 @@
     const title = document.getElementById("dialog-title");
     const close = document.getElementById("dialog-close");
     if (typeof dialog.showModal !== "function") return; // the links lead there all the same
+    for (const link of table.querySelectorAll("a[href^='#']")) {
+      link.setAttribute("aria-haspopup", "dialog");
+    }
     close.addEventListener("click", () => dialog.close());
     dialog.addEventListener("click", (event) => {
       if (event.target === dialog) dialog.close(); // beside it

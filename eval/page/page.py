@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from eval.page.answer import QUESTION, make_answer
-from eval.page.numbers import make_numbers
+from eval.page.numbers import Numbers, make_numbers
 from eval.page.plots import plot_svg
+from eval.page.prose import breakable, from_markdown, prose
 from eval.sections.material import Material
 from eval.sections.section import Block, Gallery, Grid, Paragraph, Picture, Plot, Section
 from eval.text import visible
@@ -26,8 +27,13 @@ if TYPE_CHECKING:
 _KINDS = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
 _SEVERAL = 12
 """Rows from which on a filter helps and a heading has to stay in sight."""
-_CODE = re.compile(r"(`+)( ?)(.*?)\2\1(?!`)")
-_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
+_MOST_PRINTED = 12
+"""Protocols that are printed in full; of more, those that the reader opened."""
+_PORTRAIT = 125
+"""Characters that a printed line of a table has room for on an upright page."""
+_GAP = 2
+_BROKEN = 16
+"""Characters from which on a cell is broken into lines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +61,12 @@ def render_page(material: Material, notes: Sequence[str], sections: Sequence[Sec
         question=QUESTION,
         benchmark=material.table.benchmark,
         seeds=material.table.seeds,
-        answer=make_answer(material.table, sections),
+        answer=make_answer(material, sections),
         numbers=make_numbers(material),
-        notes=[_parts(note) for note in notes],
+        notes=[from_markdown(note) for note in notes],
         sections=[(section, _shown(section)) for section in sections],
         several=_SEVERAL,
+        most_printed=_MOST_PRINTED,
         style=Markup((folder / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         # The one script is let run by its digest; no other is, whoever wrote it into a name.
@@ -86,7 +93,29 @@ def _template() -> Template:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+    environment.filters |= {"breakable": breakable, "prose": prose}
+    environment.tests |= {"wide": _is_wide, "opening": _is_opening}
     return environment.get_template("template.html")
+
+
+def _is_opening(grid: Grid) -> bool:
+    return any(cell.detail for row in grid.rows for cell in row)
+
+
+def _is_wide(table: Grid | Numbers | Sequence[_Shown]) -> bool:
+    """Whether it, or one of the tables in it, is printed better on a page that lies on its side."""
+    if not isinstance(table, Grid | Numbers):
+        return any(_is_wide(shown.block) for shown in table if isinstance(shown.block, Grid))
+    if isinstance(table, Grid):
+        lines = [[cell.text for cell in row] for row in table.rows]
+    else:
+        lines = [[row.name, *(number.text for number in row.numbers)] for row in table.rows]
+    columns = zip_longest(table.header, *lines, fillvalue="")
+    widths = [
+        max([*map(len, header.split()), *(min(len(cell), _BROKEN) for cell in column)], default=0)
+        for header, *column in columns
+    ]
+    return sum(widths) + _GAP * len(widths) > _PORTRAIT
 
 
 def _shown(section: Section) -> list[_Shown]:
@@ -120,29 +149,3 @@ def _data_address(data: bytes) -> str:
         if data.startswith(start):
             return f"data:{kind};base64,{base64.b64encode(data).decode()}"
     return ""
-
-
-def _parts(note: str) -> list[tuple[bool, str]]:
-    """A note's markdown as (is code, text) pieces; our notes hold nothing else than these two."""
-    parts: list[tuple[bool, str]] = []
-    at = 0
-    while at < len(note):
-        code = _next_code(note, at)
-        end = code.start() if code is not None else len(note)
-        if plain := _ESCAPED.sub(r"\1", note[at:end]):
-            parts.append((False, plain))
-        if code is None:
-            break
-        parts.append((True, code.group(3)))
-        at = code.end()
-    return parts
-
-
-def _next_code(note: str, at: int) -> re.Match[str] | None:
-    """The next inline code whose first backtick is not an escaped one."""
-    while (found := _CODE.search(note, at)) is not None:
-        before = note[at : found.start()]
-        if (len(before) - len(before.rstrip("\\"))) % 2 == 0:
-            return found
-        at = found.start() + 1
-    return None

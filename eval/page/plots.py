@@ -123,6 +123,7 @@ def _fit_for_a_page(svg: str, prefix: str, plot: Plot) -> str:
         "viewBox": root.attrib["viewBox"],
         "width": str(width),
         "height": str(height),
+        "style": f"--width: {width}px",
         "role": "img",
         "aria-label": visible(plot.alt),
     }

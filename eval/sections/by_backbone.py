@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from engine.evidence import Evidence
-from eval.records import Record
+from eval.records import Record, TaskName
 from eval.sections.material import Material
 from eval.sections.section import Cell, number
 from eval.text import in_one_line
@@ -25,9 +25,12 @@ class Measured(Generic[T]):
     """values: what was computed for each of the seeds."""
 
     backbone: str
-    control: str | None
     seeds: tuple[int, ...]
     values: tuple[T, ...]
+
+    @property
+    def by_seed(self) -> dict[int, T]:
+        return dict(zip(self.seeds, self.values, strict=True))
 
     def mean(self, of: Callable[[T], float | None]) -> float | None:
         """Over the seeds that have it; None where none has."""
@@ -38,7 +41,7 @@ class Measured(Generic[T]):
         shown = number(self.mean(of), digits)
         if len(self.values) < 2:
             return shown
-        seeds = zip(self.seeds, self.values, strict=True)
+        seeds = self.by_seed.items()
         told = "; ".join(f"seed {seed}: {number(of(v), digits).text}" for seed, v in seeds)
         return Cell(text=shown.text, sort=shown.sort, detail=told)
 
@@ -51,7 +54,7 @@ def mean(values: Iterable[float | None]) -> float | None:
 
 def measure(
     material: Material,
-    task: str,
+    task: TaskName,
     compute: Callable[[Record, Evidence], T],
     *,
     metric: str,
@@ -88,7 +91,6 @@ def measure(
     measured = [
         Measured(
             backbone=row.name.backbone,
-            control=row.name.control,
             seeds=tuple(found[row.name.backbone][0]),
             values=tuple(found[row.name.backbone][1]),
         )
@@ -98,17 +100,15 @@ def measure(
     return measured, tuple(f"{named(who)}: {reason}." for reason, who in missing.items())
 
 
-def reference_of(measured: Sequence[Measured[T]]) -> Measured[T]:
-    """What the others are compared with: the first row that was trained, else the first."""
-    return next((row for row in measured if row.control is not None), measured[0])
-
-
-def beside(best: Measured[T], measured: Sequence[Measured[T]]) -> Measured[T] | None:
-    """What the best row is held against: its control, else the reference of all; None where there
-    is nothing but itself."""
-    found = next((row for row in measured if row.backbone == best.control), None)
-    found = found or reference_of(measured)
-    return None if found is best else found
+def best_first(material: Material, task: TaskName, metric: str) -> list[str]:
+    """Backbones with numbers of the task, by the mean of the metric over their seeds."""
+    values: dict[str, list[float | None]] = {}
+    for record in material.of_task(task):
+        found = record.metrics.get(metric)
+        values.setdefault(record.backbone, []).append(None if found is None else found.value)
+    means = {name: mean(of) for name, of in values.items()}
+    known = {name: -math.inf if value is None else value for name, value in means.items()}
+    return sorted(known, key=lambda name: -known[name])
 
 
 def named(names: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,17 @@ from classification.calibration import (
 from eval.intervals import paired_difference
 from eval.records import Record
 from eval.sections.classifiers import Seen, Unseen, by_backbone, count_of, over_seeds, see, short
+from eval.sections.differences import (
+    BEYOND_CHANCE,
+    Difference,
+    common,
+    difference_cell,
+    how_measured,
+    judged,
+    none_differs,
+    reference_of,
+    references,
+)
 from eval.sections.material import Material
 from eval.sections.section import Block, Cell, Grid, Paragraph, Plot, Section
 
@@ -94,8 +105,10 @@ def section(material: Material) -> Section | None:
             left_out=unseen.in_words(),
         )
     ranked = sorted(rows, key=lambda row: row.mean("ece"))
+    of = references(material, "classification", [row.backbone for row in rows])
+    changes = _changes(rows, of)
     blocks: tuple[Block, ...] = (
-        _grid(rows),
+        _grid(rows, changes, of),
         *_on_soft_targets(rows),
         *_on_sigmoids(rows),
         *_diagrams(ranked),
@@ -103,7 +116,7 @@ def section(material: Material) -> Section | None:
     return Section(
         key="calibration",
         title="Calibration",
-        lead=_lead(ranked),
+        lead=_lead(ranked) + _on_changes(changes, of),
         blocks=blocks,
         left_out=unseen.in_words(),
     )
@@ -150,6 +163,37 @@ def _measured(seen: Seen) -> _Seed:
     )
 
 
+def _changes(rows: Sequence[_Row], of: Mapping[str, str | None]) -> dict[str, Difference]:
+    """backbone -> its ECE minus that of the row it is compared with, over their common seeds."""
+    ece = {row.backbone: {s: {"": seed.ece} for s, seed in row.seeds.items()} for row in rows}
+    return judged(
+        {
+            row.backbone: common(ece[row.backbone], ece[other]).get("", [])
+            for row in rows
+            if (other := of[row.backbone]) in ece and other != row.backbone
+        }
+    )
+
+
+def _on_changes(changes: Mapping[str, Difference], of: Mapping[str, str | None]) -> str:
+    if not changes:
+        return ""
+    sure = [found.mean for found in changes.values() if found.sure]
+    said = [
+        f"{count} {word}"
+        for count, word in (
+            (sum(mean < 0 for mean in sure), "better"),
+            (sum(mean > 0 for mean in sure), "worse"),
+        )
+        if count
+    ]
+    return (
+        f" Compared with {reference_of(changes, of)}, by ECE: "
+        f"{' and '.join(said) or none_differs(changes.values())}"
+        f"{f', of {len(changes)}, beyond chance' if said else ''}."
+    )
+
+
 def _lead(ranked: Sequence[_Row]) -> str:
     """ranked: best calibrated first."""
     best = ranked[0]
@@ -193,7 +237,18 @@ def _compared(best: _Row, second: _Row) -> str:
     return f"{name}, the next, lies {difference.mean:.1f} ± {half:.1f} points higher"
 
 
-def _grid(rows: Sequence[_Row]) -> Grid:
+def _grid(
+    rows: Sequence[_Row], changes: Mapping[str, Difference], of: Mapping[str, str | None]
+) -> Grid:
+    delta = ("Δ ECE",) if changes else ()
+    notes = (
+        [
+            f"Δ ECE: minus that of {reference_of(changes, of)}. "
+            f"{how_measured(changes.values())}. {BEYOND_CHANCE} the rows."
+        ]
+        if changes
+        else []
+    )
     return Grid(
         caption="Confidence (softmax of the prediction) against accuracy on the validation images; "
         "mean over the seeds ± half of the 95% interval",
@@ -204,6 +259,7 @@ def _grid(rows: Sequence[_Row]) -> Grid:
             "confidence − accuracy",
             "tendency",
             "ECE",
+            *delta,
             "ECE by chance",
             "Brier",
             "NLL",
@@ -217,6 +273,7 @@ def _grid(rows: Sequence[_Row]) -> Grid:
                 over_seeds(row.values("bias"), signed=True),
                 Cell(text=row.tendency, sort=row.mean("deviations")),
                 over_seeds(row.values("ece"), 2),
+                *(difference_cell(changes.get(row.backbone)) for _ in delta),
                 over_seeds(row.values("chance"), 2),
                 over_seeds(row.values("brier"), 4),
                 over_seeds(row.values("nll"), 3),
@@ -232,6 +289,7 @@ def _grid(rows: Sequence[_Row]) -> Grid:
             "classifier would; it is not corrected for the number of rows.",
             "Brier: mean square of confidence minus right (0 or 1). NLL: mean negative logarithm "
             "of the label's softmax, in nats. All but accuracy are better when lower.",
+            *notes,
         ),
     )
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from eval.intervals import Interval, interval
+from eval.image_bootstrap import ByImage
+from eval.intervals import interval
 from eval.records import Record
 from eval.sections.classifiers import (
     Unseen,
@@ -18,9 +20,19 @@ from eval.sections.classifiers import (
     short,
     top1_of,
 )
+from eval.sections.differences import (
+    BEYOND_CHANCE,
+    Difference,
+    common,
+    how_measured,
+    judged,
+    references,
+    surest_first,
+    told,
+)
 from eval.sections.material import Material
 from eval.sections.section import Cell, Grid, Plot, Section, number
-from eval.significance import LEVEL, holm, paired_t
+from eval.significance import paired_t
 
 _MOST_NAMED = 3
 _MOST_BARS = 12
@@ -32,16 +44,12 @@ _PerClass = dict[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class _Change:
-    """Top-1 of each class minus the reference's of the same seeds, in points.
-
-    classes: name -> interval of the difference. sure: those that differ beyond chance, corrected
-    over the classes; None where there are too few seeds to tell.
-    """
+    """Top-1 of each class minus the reference's of the seeds that both have, in points."""
 
     backbone: str
+    reference: str
     seeds: tuple[int, ...]
-    classes: dict[str, Interval]
-    sure: tuple[str, ...] | None
+    classes: dict[str, Difference]
 
     @property
     def ranked(self) -> list[str]:
@@ -50,39 +58,55 @@ class _Change:
 
     @property
     def gains(self) -> list[str]:
-        return [name for name in self.ranked if self.classes[name].mean > 0]
+        """Those with evidence first, of each the largest first."""
+        return [name for name in surest_first(self.classes) if self.classes[name].mean > 0]
 
     @property
     def losses(self) -> list[str]:
-        """Largest first."""
-        return [name for name in self.ranked[::-1] if self.classes[name].mean < 0]
+        return [name for name in surest_first(self.classes) if self.classes[name].mean < 0]
+
+    @property
+    def sure(self) -> int | None:
+        """How many differ beyond chance; None where nothing can tell."""
+        if all(found.p_value is None for found in self.classes.values()):
+            return None
+        return sum(found.sure for found in self.classes.values())
 
 
 def section(material: Material) -> Section | None:
-    """Per-class top-1 of each classifier minus that of the first trained row, and confusions."""
+    """Per-class top-1 of each classifier minus that of the row it is compared with; confusions."""
     rows = by_backbone(material.of_task("classification"))
     if not rows:
         return None
-    reference, *others = rows
+    of = references(material, "classification", list(rows))
+    others = [name for name in rows if of[name] not in (None, name)]
     left_out: list[str] = []
-    base = {record.seed: _per_class(record) for record in rows[reference]}
+    unseen = Unseen()
+    look = _Looking(material, unseen)
     changes = []
     for backbone in others:
-        change = _change(backbone, {r.seed: _per_class(r) for r in rows[backbone]}, base)
+        reference = of[backbone]
+        assert reference is not None
+        change = _change(backbone, reference, rows, look)
         if change is None:
             left_out.append(
                 f"{backbone}: no seed of which both it and {reference} have a top-1 of each class"
             )
         else:
             changes.append(change)
-    if not others:
+    if all(of[name] is None for name in rows):
+        left_out.append(
+            f"{material.table.reference} has no top-1: nothing to compare the classes with"
+        )
+    elif len(rows) == 1:
         left_out.append("one row only: there is no other classifier to compare its classes with")
     top1 = top1_of({name: rows[name] for name in others})
     best = max(changes, key=lambda change: top1.get(change.backbone, -1.0), default=None)
     most = best.backbone if best else max(others, key=lambda n: top1.get(n, -1.0), default=None)
-    confused, unseen = _confusions(material, rows, reference, most)
-    blocks = [_changes_grid(changes, reference)] if changes else []
-    plots = [_plot(best, reference)] if best is not None else []
+    reference = (of[most] if most else None) or next(iter(rows))
+    confused = _confusions(look, rows, reference, most)
+    blocks = [_changes_grid(changes)] if changes else []
+    plots = [_plot(best)] if best is not None else []
     return Section(
         key="class-change",
         title="Classes",
@@ -90,6 +114,44 @@ def section(material: Material) -> Section | None:
         blocks=(*plots, *blocks, *confused),
         left_out=(*_few(left_out), *unseen.in_words()),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answered:
+    """images: tells a list of them from others. label, prediction: (n,) places in classes."""
+
+    classes: tuple[str, ...]
+    images: int
+    label: npt.NDArray[np.int32]
+    prediction: npt.NDArray[np.int32]
+
+    @property
+    def right(self) -> npt.NDArray[np.bool_]:
+        found: npt.NDArray[np.bool_] = self.prediction == self.label
+        return found
+
+
+class _Looking:
+    """Reads each record once, and keeps the little that is needed of it."""
+
+    def __init__(self, material: Material, unseen: Unseen) -> None:
+        self._material, self._unseen = material, unseen
+        self._known: dict[str, _Answered | None] = {}
+
+    def __call__(self, record: Record) -> _Answered | None:
+        if record.key not in self._known:
+            seen = see(self._material, record, self._unseen)
+            self._known[record.key] = (
+                None
+                if seen is None
+                else _Answered(
+                    classes=seen.evidence.classes,
+                    images=hash(seen.evidence.images),
+                    label=seen.answers.label,
+                    prediction=seen.answers.prediction,
+                )
+            )
+        return self._known[record.key]
 
 
 def _few(lines: list[str]) -> list[str]:
@@ -103,75 +165,85 @@ def _per_class(record: Record) -> _PerClass:
 
 
 def _change(
-    backbone: str, values: Mapping[int, _PerClass], base: Mapping[int, _PerClass]
+    backbone: str, reference: str, rows: Mapping[str, Sequence[Record]], look: _Looking
 ) -> _Change | None:
-    differences: dict[str, list[float]] = {}
-    seeds = [seed for seed in sorted(values) if base.get(seed) and values[seed]]
-    for seed in seeds:
-        for name, value in values[seed].items():
-            if name in base[seed]:
-                differences.setdefault(name, []).append(value - base[seed][name])
-    classes = {name: interval(found) for name, found in differences.items()}
-    known = {name: value for name, value in classes.items() if value is not None}
-    if not known:
+    records = [{r.seed: r for r in rows[name]} for name in (backbone, reference)]
+    values = [{seed: _per_class(record) for seed, record in of.items()} for of in records]
+    differences = common(*values)
+    if not differences:
         return None
-    sure = None
-    if len(seeds) > 1:
-        corrected = holm([paired_t(differences[name]) for name in known])
-        sure = tuple(
-            name for name, p in zip(known, corrected, strict=True) if p is not None and p < LEVEL
-        )
-    return _Change(backbone=backbone, seeds=tuple(seeds), classes=known, sure=sure)
+    seeds = tuple(s for s in sorted(values[0].keys() & values[1]) if values[0][s] and values[1][s])
+    by_image = {}
+    if len(seeds) == 1:
+        own, other = (look(of[seeds[0]]) for of in records)
+        by_image = {} if own is None or other is None else _by_image(own, other)
+    classes = judged(differences, by_image)
+    return _Change(backbone=backbone, reference=reference, seeds=seeds, classes=classes)
+
+
+def _by_image(own: _Answered, other: _Answered) -> dict[str, ByImage]:
+    """Of each class: Student's interval and test of right minus right (-1, 0 or 1) over its images.
+
+    Nothing where the two saw other images.
+    """
+    same = (own.images, own.classes) == (other.images, other.classes)
+    if not same or not np.array_equal(own.label, other.label):
+        return {}
+    change = 100.0 * (own.right.astype(int) - other.right)
+    found = {}
+    for label in np.unique(own.label).tolist():
+        values = change[own.label == label].tolist()
+        spread = interval(values)
+        if spread is not None and spread.ci95 is not None:
+            found[own.classes[label]] = ByImage(
+                mean=spread.mean,
+                ci95=spread.ci95,
+                n_images=spread.n,
+                p_value=paired_t(values),
+            )
+    return found
 
 
 def _lead(best: _Change | None, reference: str, count: int) -> str:
     if best is None:
         return (
-            f"What {reference} mistakes for what; there is no other row to compare with, class by "
+            f"What {reference} mistakes for what; there is no row to compare it with, class by "
             "class."
         )
-    said = [
-        f"{short(names[0], _LONGEST_CLASS)} {what} most ({best.classes[names[0]].mean:+.1f} points)"
-        for names, what in ((best.gains, "gains"), (best.losses, "loses"))
-        if names
-    ]
-    most = (
-        f"{best.backbone}{f', the best of {count} rows,' if count > 1 else ''} against "
-        f"{reference}: "
-        f"{'; '.join(said) or 'no class changes'}"
-    )
-    if best.sure is None:
-        return f"{most}. One seed cannot tell this from what another seed would show."
-    if not best.sure:
-        return f"{most}. There is no evidence that any single class changes."
-    named = ", ".join(short(name, _LONGEST_CLASS) for name in best.sure[:_MOST_NAMED])
+    which = f", the best of {count} rows," if count > 1 else ""
     return (
-        f"{most}. {len(best.sure)} of {len(best.classes)} classes "
-        f"change beyond chance: {named}{' and others' if len(best.sure) > _MOST_NAMED else ''}."
+        f"{best.backbone}{which} compared with {best.reference}: "
+        f"{told(best.classes, 'class', 'classes')}."
     )
 
 
-def _changes_grid(changes: Sequence[_Change], reference: str) -> Grid:
+def _changes_grid(changes: Sequence[_Change]) -> Grid:
+    names = {change.reference for change in changes}
+    several = len(names) > 1
+    reference = "the row that each is compared with" if several else names.pop()
+    every = [found for change in changes for found in change.classes.values()]
     return Grid(
-        caption=f"Top-1 of each class minus that of {reference}, the first trained row of the "
-        "table, in points; mean over the seeds that both have ± half of the 95% interval",
+        caption=f"Top-1 of each class minus that of {reference}, in points; means over the seeds "
+        "that both have",
         header=(
             "backbone",
+            *(("compared with",) if several else ()),
             "mean over the classes",
             "classes better",
             "classes worse",
             "beyond chance",
-            "largest gains",
-            "largest losses",
+            "gains",
+            "losses",
             "seeds",
         ),
         rows=tuple(
             (
                 Cell(text=change.backbone),
+                *((Cell(text=change.reference),) if several else ()),
                 number(float(np.mean([v.mean for v in change.classes.values()])), signed=True),
                 number(len(change.gains), 0),
                 number(len(change.losses), 0),
-                number(None if change.sure is None else len(change.sure), 0),
+                number(change.sure, 0),
                 _named(change, change.gains),
                 _named(change, change.losses),
                 number(len(change.seeds), 0),
@@ -179,9 +251,9 @@ def _changes_grid(changes: Sequence[_Change], reference: str) -> Grid:
             for change in changes
         ),
         notes=(
-            "Beyond chance: classes whose difference by seed is not 0 by a paired t-test, "
-            "corrected over the classes (Holm, 0.05); a dash for one seed. The largest differences "
-            "are large by chance too: they were picked out of many.",
+            f"{how_measured(every)}. {BEYOND_CHANCE} the classes of a row. Gains and losses: those "
+            "beyond chance first, then the largest, which are large by chance too: they were "
+            "picked out of many.",
         ),
     )
 
@@ -190,18 +262,12 @@ def _named(change: _Change, names: Sequence[str]) -> Cell:
     if not names:
         return Cell(text="–")
     said = ", ".join(
-        f"{short(name, _LONGEST_CLASS)} {_with_half(change.classes[name])}"
-        for name in names[:_MOST_NAMED]
+        f"{short(name, _LONGEST_CLASS)} {change.classes[name].text}" for name in names[:_MOST_NAMED]
     )
     return Cell(text=said, sort=change.classes[names[0]].mean)
 
 
-def _with_half(value: Interval) -> str:
-    mean = f"{value.mean:+.1f}"
-    return mean if value.ci95 is None else f"{mean} ± {value.ci95[1] - value.mean:.1f}"
-
-
-def _plot(change: _Change, reference: str) -> Plot:
+def _plot(change: _Change) -> Plot:
     ranked = change.ranked
     shown = ranked
     which = "of each class"
@@ -209,9 +275,14 @@ def _plot(change: _Change, reference: str) -> Plot:
         shown = [*ranked[:_MOST_BARS], *ranked[-_MOST_BARS:]]
         which = f"of the {_MOST_BARS} classes at either end of {len(ranked)}"
     said = "; ".join(f"{short(n, _LONGEST_CLASS)} {change.classes[n].mean:+.1f}" for n in shown)
+    over = {found.by for found in change.classes.values() if found.ci95 is not None}
+    with_intervals = {
+        frozenset({"seeds"}): ", with 95% intervals over the seeds",
+        frozenset({"images"}): ", with 95% intervals over the images of one seed",
+    }
     return Plot(
-        caption=f"Top-1 {which}: {change.backbone} minus {reference}, points"
-        + ("" if len(change.seeds) == 1 else ", with 95% intervals over the seeds"),
+        caption=f"Top-1 {which}: {change.backbone} minus {change.reference}, points"
+        + with_intervals.get(frozenset(over), ""),
         alt=f"Bars, one for each class: {said}.",
         draw=_draw(change, shown),
         size=(6.4, 0.9 + 0.24 * len(shown)),
@@ -249,16 +320,15 @@ class _Confusions:
 
 
 def _confusions(
-    material: Material, rows: Mapping[str, Sequence[Record]], reference: str, best: str | None
-) -> tuple[list[Grid], Unseen]:
-    unseen = Unseen()
+    look: _Looking, rows: Mapping[str, Sequence[Record]], reference: str, best: str | None
+) -> list[Grid]:
     found = {}
     for backbone in dict.fromkeys((best or reference, reference)):
-        confusions = _confused(material, rows[backbone], unseen)
+        confusions = _confused(look, rows[backbone])
         if confusions.seeds:
             found[backbone] = confusions
     if not any(confusions.pairs for confusions in found.values()):
-        return [], unseen
+        return []
     # A count of images for each seed, so that rows of several and of one seed weigh the same.
     total: dict[tuple[str, str], float] = {}
     for confusions in found.values():
@@ -278,20 +348,20 @@ def _confusions(
             for label, prediction in most
         ),
     )
-    return [grid], unseen
+    return [grid]
 
 
-def _confused(material: Material, records: Sequence[Record], unseen: Unseen) -> _Confusions:
+def _confused(look: _Looking, records: Sequence[Record]) -> _Confusions:
     found = _Confusions(pairs=Counter(), labels=Counter())
     for record in records:
-        if (seen := see(material, record, unseen)) is None:
+        if (seen := look(record)) is None:
             continue
         found.seeds += 1
-        classes, answers = seen.evidence.classes, seen.answers
-        for label, count in zip(*np.unique(answers.label, return_counts=True), strict=True):
+        classes = seen.classes
+        for label, count in zip(*np.unique(seen.label, return_counts=True), strict=True):
             found.labels[classes[label]] += int(count)
-        wrong = ~answers.right
-        codes = answers.label[wrong].astype(np.int64) * len(classes) + answers.prediction[wrong]
+        wrong = ~seen.right
+        codes = seen.label[wrong].astype(np.int64) * len(classes) + seen.prediction[wrong]
         for code, count in zip(*np.unique(codes, return_counts=True), strict=True):
             label, prediction = divmod(int(code), len(classes))
             found.pairs[classes[label], classes[prediction]] += int(count)

@@ -11,6 +11,7 @@ from eval.sections.material import Material
 from eval.sections.section import Grid, Section, texts
 from eval.summary import TASK_OF_METRIC
 from eval.tables import problem_lines
+from eval.text import in_one_line
 
 _MOST_ROWS = 200
 
@@ -37,7 +38,22 @@ def section(material: Material) -> Section:
         if count or incomplete
         else "Everything that was read stands in the table, and every cell has its number."
     )
-    return Section(key="left-out", title="What is not in the table", lead=lead, blocks=tuple(grids))
+    return Section(
+        key="left-out",
+        title="What is not in the table",
+        lead=lead,
+        blocks=tuple(grids),
+        left_out=tuple(_not_drawn(material)),
+    )
+
+
+def _not_drawn(material: Material) -> Iterator[str]:
+    """Why evidence could not tell two rows apart that only other sections compare; the table's own
+    are among its notes."""
+    if material.bootstrap is not None:
+        for name, why in material.bootstrap.problems.items():
+            if (said := f"{name}: {why}") not in material.table.remarks:
+                yield f"By image: {in_one_line(said)}."
 
 
 def _origins(material: Material) -> list[tuple[str, str]]:

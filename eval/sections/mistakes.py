@@ -55,8 +55,8 @@ def section(material: Material) -> Section | None:
 
 
 def _pair(material: Material, rows: dict[str, list[Record]], unseen: Unseen) -> _Pair | None:
-    """The best row by mean top-1 and the first row (the best: the next best one), of the first
-    seed of which both can be seen; else the best row that can be seen alone."""
+    """The best row by mean top-1 and its reference (of that itself: the next best one), of the
+    first seed of which both can be seen; else the best row that can be seen alone."""
     top1 = top1_of(rows)
     ranked = sorted(rows, key=lambda name: -top1.get(name, -1.0))
     known: dict[str, Seen | None] = {}
@@ -67,11 +67,12 @@ def _pair(material: Material, rows: dict[str, list[Record]], unseen: Unseen) -> 
         return known[record.key]
 
     for best in ranked:
-        first = next(iter(rows))
-        others, why = [first], "the first trained row of the table"
-        if first == best:
+        reference = material.reference_row("classification", best)
+        if reference is None or reference == best:
             others = [name for name in ranked if name != best][:1]
-            why = "the next best, since it is the first row itself"
+            why = "the next best" + ", since others are compared with it" * (reference == best)
+        else:
+            others, why = [reference], "the row that its classes are compared with, too"
         seeds = {record.seed: record for name in others for record in rows[name]}
         alone = None
         for record in rows[best]:

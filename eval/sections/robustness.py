@@ -7,11 +7,21 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from eval.intervals import Interval, interval, paired_difference
+from eval.intervals import Interval, interval
 from eval.records import Record
+from eval.sections.differences import (
+    BEYOND_CHANCE,
+    Difference,
+    common,
+    difference_cell,
+    how_measured,
+    judged,
+    none_differs,
+    reference_of,
+    references,
+)
 from eval.sections.material import Material
 from eval.sections.section import Block, Cell, Grid, Plot, Section, number
-from eval.significance import holm, paired_t, verdict_of
 from eval.text import in_one_line
 
 _METRICS = {
@@ -41,12 +51,13 @@ def section(material: Material) -> Section | None:
     left_out: list[str] = []
     lead = "No classifier was attacked or corrupted here; `--tasks robustness` does that."
     if names:
-        reference = names[0]
+        of = references(material, "robustness", names)
         blocks.append(_value_grid(names, values, measured))
-        judged = _judged(names, values, reference)
-        lead = _lead(values, judged, reference)
-        if len(names) > 1:
-            blocks.append(_difference_grid(names, judged, reference))
+        changes = _judged(values, of)
+        reference = reference_of({name for found in changes.values() for name in found}, of)
+        lead = _lead(values, changes, reference)
+        if any(changes.values()):
+            blocks.append(_difference_grid(names, changes, reference))
         plot, missing = _corruption_plot(measured)
         blocks += [plot] if plot is not None else []
         left_out += missing + _left_out(material, names)
@@ -135,66 +146,46 @@ def _means_of_parts(records: Iterable[Record], key: str) -> dict[str, dict[str, 
     }
 
 
-Judged = Mapping[str, Mapping[str, tuple[Interval, float | None, str | None]]]
-"""metric -> backbone -> difference to the reference, corrected p-value, verdict."""
+Judged = Mapping[str, Mapping[str, Difference]]
+"""metric -> backbone -> difference to the row it is compared with."""
 
 
-def _judged(names: Sequence[str], values: Mapping[str, Values], reference: str) -> Judged:
+def _judged(values: Mapping[str, Values], of: Mapping[str, str | None]) -> Judged:
     """p-values are corrected over the backbones, for each metric apart (Holm)."""
-    found: dict[str, dict[str, tuple[Interval, float | None, str | None]]] = {}
+    found = {}
     for metric in _METRICS:
-        base = values[metric].get(reference, {})
-        differences: dict[str, Interval] = {}
-        p_values = []
-        for name in names:
-            own = values[metric].get(name, {})
-            if name == reference or (difference := paired_difference(own, base)) is None:
-                continue
-            differences[name] = difference
-            p_values.append(
-                paired_t([own[seed] - base[seed] for seed in sorted(own.keys() & base)])
-            )
-        found[metric] = {
-            name: (difference, p_value, verdict_of(difference.mean, p_value))
-            for (name, difference), p_value in zip(differences.items(), holm(p_values), strict=True)
+        by_seed = {
+            name: {seed: {"": value} for seed, value in seeds.items()}
+            for name, seeds in values[metric].items()
         }
+        found[metric] = judged(
+            {
+                name: common(by_seed[name], by_seed[other]).get("", [])
+                for name in by_seed
+                if (other := of[name]) in by_seed and other != name
+            }
+        )
     return found
 
 
-def _difference_grid(names: Sequence[str], judged: Judged, reference: str) -> Grid:
-    rows = [
-        (
-            Cell(text=in_one_line(name)),
-            *(_difference_cell(judged[metric].get(name)) for metric in _METRICS),
-        )
-        for name in names
-        if name != reference
-    ]
+def _difference_grid(names: Sequence[str], changes: Judged, reference: str) -> Grid:
+    compared = [name for name in names if any(name in changes[metric] for metric in _METRICS)]
+    every = [found for of in changes.values() for found in of.values()]
     return Grid(
-        caption=f"Differences to {in_one_line(reference)}, in points, by seed",
+        caption=f"Differences to {reference}, in points, over the seeds that both have",
         header=("backbone", *_METRICS.values()),
-        rows=tuple(rows),
-        notes=(
-            "Paired t-test over seeds, p-values corrected over the rows (Holm); a row is called "
-            "better or worse at p < 0.05.",
+        rows=tuple(
+            (
+                Cell(text=in_one_line(name)),
+                *(difference_cell(changes[metric].get(name)) for metric in _METRICS),
+            )
+            for name in compared
         ),
+        notes=(f"{how_measured(every)}. {BEYOND_CHANCE} the rows, for each column apart.",),
     )
 
 
-def _difference_cell(found: tuple[Interval, float | None, str | None] | None) -> Cell:
-    if found is None:
-        return number(None)
-    difference, p_value, verdict = found
-    cell = number(difference.mean, 1, signed=True)
-    detail = f"over {difference.n} seed{'' if difference.n == 1 else 's'}"
-    if difference.ci95 is not None:
-        detail += f", 95% interval {difference.ci95[0]:+.1f} to {difference.ci95[1]:+.1f}"
-    if p_value is not None:
-        detail += f", p = {p_value:.3f}"
-    return Cell(text=f"{cell.text} {verdict or ''}".strip(), sort=cell.sort, detail=detail)
-
-
-def _lead(values: Mapping[str, Values], judged: Judged, reference: str) -> str:
+def _lead(values: Mapping[str, Values], changes: Judged, reference: str) -> str:
     said = []
     for metric, what in _METRICS.items():
         if metric == "clean_top1":
@@ -210,14 +201,16 @@ def _lead(values: Mapping[str, Values], judged: Judged, reference: str) -> str:
         kept = f"under {what} {in_one_line(best)} keeps the most, {means[best]:.1f}%"
         if len(means) == 1:
             kept = f"under {what} {means[best]:.1f}% is left"
-        found = judged[metric].values()
-        for word in ("better", "worse"):
-            if count := sum(verdict == word for _, _, verdict in found):
+        found = changes[metric].values()
+        sure = [each.mean for each in found if each.sure]
+        counts = {"better": sum(mean > 0 for mean in sure), "worse": sum(mean < 0 for mean in sure)}
+        for word, count in counts.items():
+            if count:
                 kept += f"; {count} of {len(found)} {'is' if count == 1 else 'are'} {word}"
-        if found and all(verdict == "no evidence" for _, _, verdict in found):
-            kept += "; no evidence that any differs"
+        if found and not sure:
+            kept += f"; {none_differs(found)}"
         said.append(kept)
-    compared = f" (compared with {in_one_line(reference)})" if any(judged.values()) else ""
+    compared = f" (compared with {reference})" if any(changes.values()) else ""
     text = ". ".join(f"{part[0].upper()}{part[1:]}" for part in said)
     return f"{text}{compared}." if text else "No robustness could be read from the records."
 

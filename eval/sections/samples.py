@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -12,15 +12,16 @@ from detection.scored_image import Stacked
 from detection.voc_average_precision import overlaps
 from engine.evidence import Evidence
 from eval.records import Record, TaskName
-from eval.sections.by_backbone import mean
+from eval.sections.by_backbone import best_first
 from eval.sections.material import Material
-from eval.sections.sample_drawing import draw_boxes, draw_mask, read_picture
-from eval.sections.section import Gallery, Paragraph, Picture, Section
+from eval.sections.sample_drawing import draw_boxes, draw_legend, draw_mask, read_picture
+from eval.sections.section import Gallery, Picture, Section
 from eval.text import in_one_line
 
 _METRICS: dict[TaskName, str] = {"detection": "mAP", "segmentation": "mIoU"}
 _MOST = 6
 _MOST_BOXES = 25
+_MOST_IN_LEGEND = 40
 _TRUTH = "ground truth"
 
 
@@ -29,15 +30,15 @@ def section(material: Material) -> Section | None:
     tasks = [task for task in _METRICS if material.of_task(task)]
     if not tasks:
         return None
-    blocks: list[Gallery | Paragraph] = []
+    blocks: list[Gallery] = []
     told, left_out = [], []
-    for task in tasks:
+    for task, seen in _chosen(material, tasks).items():
         try:
-            made, said = _gallery(material, task)
+            made, said = _galleries(seen, task)
         except ValueError as error:
             left_out.append(f"{task}: {error}")
             continue
-        blocks.append(made)
+        blocks += made
         told.append(said)
     if not blocks:
         told = ["No sample images can be shown: they are kept in evidence, which is not there."]
@@ -50,13 +51,14 @@ def section(material: Material) -> Section | None:
     )
 
 
-def _gallery(material: Material, task: TaskName) -> tuple[Gallery, str]:
+def _galleries(seen: _Seen, task: TaskName) -> tuple[list[Gallery], str]:
     """The pictures of a task, and what they show in a sentence. Raises ValueError where there are
     none."""
     draw = _draw_detection if task == "detection" else _draw_segmentation
-    seen = _two(material, task)
+    if not seen:
+        raise ValueError("no evidence with sample images was kept, or none that can be read")
     first = seen[0][1]
-    places = _sample_places(first)
+    places = _shared_places([evidence for _, evidence in seen])
     pictures: list[Picture] = []
     scores = np.zeros((len(seen), 2), int)
     drawers = [draw(evidence) for _, evidence in seen]
@@ -78,13 +80,43 @@ def _gallery(material: Material, task: TaskName) -> tuple[Gallery, str]:
         if task == "detection"
         else "What the ground truth leaves out is ignored."
     )
-    seed = seen[0][0].seed
+    who = " and ".join(f"{in_one_line(record.backbone)} (seed {record.seed})" for record, _ in seen)
     caption = (
-        f"{task.capitalize()}, seed {seed}: each row is one test image, chosen by the checksum of "
-        f"its name. {chosen}"
+        f"{task.capitalize()}: the ground truth, {who}. Each row is one test image, chosen by the "
+        f"checksum of its name. {chosen}"
     )
-    gallery = Gallery(caption=caption, pictures=tuple(pictures), columns=1 + len(seen))
-    return gallery, f"On {len(places)} test images of {task}, {', '.join(shares)}."
+    galleries = [Gallery(caption=caption, pictures=tuple(pictures), columns=1 + len(seen))]
+    if task == "segmentation":
+        galleries += _legend([evidence for _, evidence in seen], places)
+    return galleries, f"On {len(places)} test images of {task}, {', '.join(shares)}."
+
+
+def _legend(seen: Sequence[Evidence], places: Sequence[int]) -> list[Gallery]:
+    """The colors of the classes in the pictures, those of the most pixels first."""
+    classes = seen[0].classes
+    counts = np.zeros(256, np.int64)
+    for evidence in seen:
+        for kind in ("truth", "prediction"):
+            for place in places:
+                counts += np.bincount(
+                    evidence.arrays[f"sample_{kind}/{place}"].ravel(), minlength=256
+                )
+    order = np.argsort(-counts[: len(classes)], kind="stable").tolist()
+    labels = [label for label in order if counts[label]][:_MOST_IN_LEGEND]
+    if not labels:
+        return []
+    columns = 1 + len(seen)
+    lines = -(-len(labels) // columns)
+    parts = [labels[start : start + lines] for start in range(0, len(labels), lines)]
+    pictures = tuple(
+        Picture(
+            data=draw_legend(part, classes),
+            alt=f"Colors of {', '.join(in_one_line(classes[label]) for label in part)}.",
+        )
+        for part in parts
+    )
+    caption = "The classes in the pictures above, those of the most pixels first"
+    return [Gallery(caption=caption, pictures=pictures, columns=columns)]
 
 
 def _share(task: TaskName, right: int, total: int) -> str:
@@ -93,55 +125,98 @@ def _share(task: TaskName, right: int, total: int) -> str:
     return f"labels {100 * right / max(1, total):.0f}% of the pixels rightly"
 
 
-def _two(material: Material, task: TaskName) -> list[tuple[Record, Evidence]]:
-    """The best row and the one it is to be compared with, by rank; of the first seed that they
-    share. Raises ValueError where no record has samples."""
-    by_row: dict[str, list[Record]] = {}
-    for record in material.of_task(task):
-        by_row.setdefault(record.backbone, []).append(record)
-    ranked = sorted(by_row, key=lambda name: -_mean(by_row[name], _METRICS[task]))
-    best = None
-    for name in ranked:
-        best = next(_with_samples(material, by_row[name]), None)
-        if best is not None:
-            break
-    if best is None:
-        raise ValueError("no evidence with sample images was kept, or none that can be read")
-    trained = [r.name.backbone for r in material.table.rows if r.name.control is not None]
-    control = [best[0].control] if best[0].control is not None else []
-    for name in dict.fromkeys([*control, *trained, *ranked]):
-        if name == best[0].backbone or name not in by_row:
-            continue
-        records = sorted(by_row[name], key=lambda record: record.seed != best[0].seed)
-        for other in _with_samples(material, records):
-            same = other[1].images == best[1].images and other[1].classes == best[1].classes
-            if same:
-                return [best, other]
-            break
-    return [best]
+def _chosen(material: Material, tasks: Sequence[TaskName]) -> dict[TaskName, _Seen]:
+    """The same two backbones for all tasks; for each task its own where no two have all."""
+    keep: dict[str, Evidence | None] = {}
+
+    def look(record: Record) -> Evidence | None:
+        if record.key not in keep:
+            evidence = material.evidence(record)
+            usable = evidence is not None and bool(_sample_places(evidence))
+            keep[record.key] = evidence if usable else None
+        return keep[record.key]
+
+    together = _two(material, tasks, look)
+    if len(tasks) == 1 or all(len(seen) == 2 for seen in together.values()):
+        return together
+    apart = {task: _two(material, [task], look)[task] for task in tasks}
+    more = any(len(apart[task]) > len(together[task]) for task in tasks)
+    return apart if more else together
 
 
-def _mean(records: Sequence[Record], metric: str) -> float:
-    values = [r.metrics[metric].value for r in records if metric in r.metrics]
-    found = mean(values)
-    return -np.inf if found is None else found
+def _two(
+    material: Material, tasks: Sequence[TaskName], look: Callable[[Record], Evidence | None]
+) -> dict[TaskName, _Seen]:
+    """The best row and the baseline that the user chose, or the plainest that it can be compared
+    with, pretrained ones if there are two; of the first seed that can be shown of all the tasks,
+    and of the same images."""
+    rows = {row.name.backbone: row.name for row in material.table.rows}
+    records: dict[str, dict[int, dict[TaskName, Record]]] = {}
+    for task in tasks:
+        for record in material.of_task(task):
+            by_seed = records.setdefault(record.backbone, {}).setdefault(record.seed, {})
+            by_seed[task] = record
+    ranks = [best_first(material, task, _METRICS[task]) for task in tasks]
+    last = len(rows)
+    rank = {
+        name: sum(order.index(name) if name in order else last for order in ranks)
+        for name in records
+    }
 
+    def seen_of(name: str, seed: int, like: dict[TaskName, _Seen] | None) -> dict[TaskName, _Seen]:
+        """Nothing where one of the tasks cannot be shown."""
+        found: dict[TaskName, _Seen] = {}
+        of_seed = records[name].get(seed, {})
+        for task in tasks:
+            evidence = look(of_seed[task]) if task in of_seed else None
+            if evidence is None:
+                return {}
+            if like is not None:
+                first = like[task][0][1]
+                if (evidence.images, evidence.classes) != (first.images, first.classes):
+                    return {}
+                if not _shared_places([first, evidence]):
+                    return {}
+            found[task] = [(of_seed[task], evidence)]
+        return found
 
-def _with_samples(
-    material: Material, records: Sequence[Record]
-) -> Iterator[tuple[Record, Evidence]]:
-    for record in records:
-        evidence = material.evidence(record)
-        if evidence is not None and _sample_places(evidence):
-            yield record, evidence
+    def control(name: str) -> str | None:
+        return rows[name].control if name in rows else None
+
+    chosen = material.table.baseline if material.table.baseline_chosen else None
+    ranked = sorted(records, key=lambda name: (control(name) is None, rank[name]))
+    for best in ranked:
+        for seed in sorted(records[best]):
+            if not (first := seen_of(best, seed, None)):
+                continue
+            family = [n for n in ranked if n != best and control(n) == control(best) is not None]
+            plainest = sorted(family, key=lambda name: len(rows[name].tricks))
+            trained = [name for name in ranked if control(name) is not None]
+            others = [chosen, *plainest, *trained, control(best), *ranked]
+            for name in dict.fromkeys(others):
+                if name is None or name == best or name not in records:
+                    continue
+                for other in sorted(records[name], key=lambda each: each != seed):
+                    if second := seen_of(name, other, first):
+                        return {task: first[task] + second[task] for task in tasks}
+            return first
+    return {task: [] for task in tasks}
 
 
 def _sample_places(evidence: Evidence) -> list[int]:
-    """Those of the pictures that have an image."""
-    found = [name.removeprefix("sample/") for name in evidence.pictures if "sample/" in name]
-    places = sorted(int(place) for place in found if place.isascii() and place.isdigit())
-    return [place for place in places if place < len(evidence.images)][:_MOST]
+    """Those of the images that have a picture."""
+    every = range(len(evidence.images))
+    return [place for place in every if f"sample/{place}" in evidence.pictures]
 
+
+def _shared_places(seen: Sequence[Evidence]) -> list[int]:
+    """Those that all have, of the same images: the first few."""
+    shared = set.intersection(*(set(_sample_places(evidence)) for evidence in seen))
+    return sorted(shared)[:_MOST]
+
+
+_Seen = list[tuple[Record, Evidence]]
+"""Of at most two backbones, the better first."""
 
 _Draw = Callable[[int, bool], tuple[bytes, str, tuple[int, int]]]
 """Of a place, and whether the truth: the JPEG, what it shows, and how much of how much is right."""

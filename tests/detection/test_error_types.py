@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detection.error_types import TYPES, error_types, size_limits, size_precisions
+from detection.error_types import TYPES, ErrorTypes, error_types, size_limits, size_precisions
 from detection.scored_image import Stacked
+from detection.voc_average_precision import Judged, judge
 
 A, B = (0, 0, 99, 99), (200, 0, 299, 99)
 NEAR_A = (60, 0, 159, 99)  # 40 columns of 160: IoU 0.25
@@ -31,9 +32,14 @@ def rows(truth: list[Any], found: list[Any], difficult: tuple[int, ...] = ()) ->
     )
 
 
-def judged(truth: list[Any], found: list[Any], difficult: tuple[int, ...] = ()) -> Any:
-    images = 1 + max(item[0] for item in (*truth, *found))
-    return error_types(rows(truth, found, difficult), images=images, classes=2, metric="area")
+def judged(stacked: Stacked, classes: int = 2) -> Judged:
+    images = np.concatenate([stacked.image, stacked.truth_image, [0]])
+    return judge(stacked, int(images.max()) + 1, classes)
+
+
+def errors_of(truth: list[Any], found: list[Any], difficult: tuple[int, ...] = ()) -> ErrorTypes:
+    stacked = rows(truth, found, difficult)
+    return error_types(stacked, judged(stacked), metric="area")
 
 
 @pytest.mark.parametrize(
@@ -66,7 +72,7 @@ def judged(truth: list[Any], found: list[Any], difficult: tuple[int, ...] = ()) 
     ],
 )
 def test_each_type_by_hand(truth: list[Any], found: list[Any], kind: str, gain: float) -> None:
-    errors = judged(truth, found)
+    errors = errors_of(truth, found)
     assert errors.counts == {name: int(name == kind) for name in TYPES}
     assert errors.gains[kind] == pytest.approx(gain, abs=1e-4)
     assert [name for name in TYPES if name != kind and abs(errors.gains[name]) > 1e-4] == []
@@ -75,7 +81,7 @@ def test_each_type_by_hand(truth: list[Any], found: list[Any], kind: str, gain: 
 def test_one_object_is_mended_once_by_the_surest() -> None:
     # Two that are off A: the surer one becomes right, the other is left out. AP 0 to 100; and the
     # object is not missed.
-    errors = judged([(0, 0, A)], [(0, 0, NEAR_A, 0.5), (0, 0, NEAR_A, 0.9), (0, 0, FAR, 0.7)])
+    errors = errors_of([(0, 0, A)], [(0, 0, NEAR_A, 0.5), (0, 0, NEAR_A, 0.9), (0, 0, FAR, 0.7)])
     assert errors.mean == 0
     assert errors.counts["localisation"] == 2
     assert errors.gains["localisation"] == pytest.approx(100)
@@ -86,7 +92,7 @@ def test_one_object_is_mended_once_by_the_surest() -> None:
 def test_an_object_that_is_found_is_not_found_again() -> None:
     # Off A, which is found: mending leaves it out. 1/2 recall at 1, then FAR, then B at 2/4.
     found = [(0, 0, A, 0.9), (0, 0, NEAR_A, 0.8), (0, 0, FAR, 0.7), (0, 0, B, 0.6)]
-    errors = judged([(0, 0, A), (0, 0, B)], found)
+    errors = errors_of([(0, 0, A), (0, 0, B)], found)
     assert errors.mean == pytest.approx(75)
     assert errors.gains["localisation"] == pytest.approx(100 * (1 / 2 + 1 / 2 * 2 / 3) - 75)
     assert errors.false_positives == pytest.approx(25)
@@ -97,13 +103,13 @@ def test_difficult_objects_are_as_if_not_there() -> None:
     # alarms. B itself is not missed.
     truth = [(0, 0, A), (0, 0, B)]
     found = [(0, 0, A, 0.9), (0, 0, B, 0.8), (0, 1, B, 0.7), (0, 0, (260, 0, 359, 99), 0.6)]
-    errors = judged(truth, found, difficult=(1,))
+    errors = errors_of(truth, found, difficult=(1,))
     assert errors.mean == pytest.approx(100)
     assert errors.counts == {name: 2 * (name == "background") for name in TYPES}
 
 
 def test_images_are_apart() -> None:
-    errors = judged([(0, 0, A), (1, 0, B)], [(1, 0, A, 0.9), (0, 0, B, 0.8)])
+    errors = errors_of([(0, 0, A), (1, 0, B)], [(1, 0, A, 0.9), (0, 0, B, 0.8)])
     assert errors.counts["background"] == errors.counts["missed"] == 2
 
 
@@ -114,7 +120,8 @@ def test_images_are_apart() -> None:
 def test_nothing_to_find_or_nothing_found(
     truth: list[Any], found: list[Any], mean: float | None
 ) -> None:
-    errors = error_types(rows(truth, found), images=1, classes=2, metric="voc07_11point")
+    stacked = rows(truth, found)
+    errors = error_types(stacked, judged(stacked), metric="voc07_11point")
     assert errors.mean == mean
     assert set(errors.gains.values()) == {0.0}  # nothing can be won of no objects, as tidecv says
     assert errors.counts["missed"] == len(truth)
@@ -143,15 +150,11 @@ _TIDE_FOUND = """0 2 0 76 35 97 .99532; 0 2 -5 74 38 97 .56387; 0 0 149 29 174 4
 def test_dap_is_tidecvs() -> None:
     truth = [list(map(int, line.split())) for line in _TIDE_TRUTH.split(";")]
     found = [line.split() for line in _TIDE_FOUND.split(";")]
-    errors = error_types(
-        rows(
-            [(image, label, box) for image, label, *box in truth],
-            [(int(i), int(k), tuple(map(int, box)), float(s)) for i, k, *box, s in found],
-        ),
-        images=4,
-        classes=3,
-        metric="area",
+    stacked = rows(
+        [(image, label, box) for image, label, *box in truth],
+        [(int(i), int(k), tuple(map(int, box)), float(s)) for i, k, *box, s in found],
     )
+    errors = error_types(stacked, judged(stacked, classes=3), metric="area")
     assert errors.counts == {
         "classification": 2, "localisation": 4, "both": 1, "duplicate": 4, "background": 8,
         "missed": 7,
@@ -192,7 +195,7 @@ def test_sizes_are_thirds_and_others_do_not_count() -> None:
     assert limits is not None
     assert 400 <= limits[0] < 900
     assert 1600 <= limits[1] < 2500
-    sizes = size_precisions(stacked, images=6, classes=1, metric="area", limits=limits)
+    sizes = size_precisions(stacked, judged(stacked), metric="area", limits=limits)
     assert sizes == (pytest.approx(25), pytest.approx(100), pytest.approx(0))
 
 
@@ -201,5 +204,5 @@ def test_sizes_without_objects() -> None:
     equal = rows([(0, 0, A), (0, 0, B)], [(0, 0, A, 0.5)])
     limits = size_limits(equal)
     assert limits == (10_000, 10_000)
-    sizes = size_precisions(equal, images=1, classes=2, metric="area", limits=limits)
+    sizes = size_precisions(equal, judged(equal), metric="area", limits=limits)
     assert sizes == (pytest.approx(50), None, None)

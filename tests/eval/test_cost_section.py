@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from scipy.stats import ttest_rel
 
 from engine.results import Metric
-from eval.records import Record
+from eval.records import Record, TaskName
 from eval.sections.cost import section
 from eval.sections.material import Material
-from eval.sections.pareto import PricedPoint, draw_front, pareto_front
-from eval.sections.section import Grid, Plot, Section
+from eval.sections.pareto import PricedPoint, pareto_front, standings
+from eval.sections.pareto_plot import draw_front
+from eval.sections.scatter import height_for
+from eval.sections.section import Grid, Paragraph, Plot, Section
 from eval.summary import RowName, make_table
 
 Make = Callable[..., Record]
@@ -52,12 +58,19 @@ def make(make_record: Make) -> Callable[..., Record]:
     return record
 
 
-def material_of(records: Sequence[Record], names: Sequence[str]) -> Material:
+def material_of(
+    records: Sequence[Record], names: Sequence[str], controls: Mapping[str, str] | None = None
+) -> Material:
+    """controls: of the rows that have another one than CONTROL."""
     rows = [
-        RowName(backbone=n, control=None if n.startswith("scratch") else CONTROL) for n in names
+        RowName(
+            backbone=n,
+            control=None if n.startswith("scratch") else (controls or {}).get(n, CONTROL),
+        )
+        for n in names
     ]
     seeds = sorted({record.seed for record in records}) or [0]
-    tasks = ("detection", "segmentation")
+    tasks: tuple[TaskName, ...] = ("detection", "segmentation")
     table = make_table(records, benchmark="mini", rows=rows, seeds=seeds, tasks=tasks)
     return Material(table=table, records=tuple(records), evidence=lambda record: None)
 
@@ -101,36 +114,91 @@ def test_the_teacher_stands_apart_and_is_counted_once(records: list[Record]) -> 
     assert costs["a"]["its teacher"].text == "–"
     assert costs[CONTROL]["pretraining"].text == "–"
     assert costs[CONTROL]["fine-tuning"].sort == 600
-    # 1.5 h and half an hour of its teacher, less one hour: one hour more.
-    assert grid(found, GAINS)["b"]["extra time"].sort == 3600
+    # 1.5 h and half an hour of its teacher; random weights take no time.
+    assert grid(found, GAINS)["b"]["extra time"].sort == 7200
     assert "1h00m to 2h00m" in found.lead
 
 
 def test_points_per_extra_hour_by_hand(records: list[Record]) -> None:
     row = grid(made(material_of(records, ["a", "b", CONTROL])), GAINS)["b"]
-    # Differences by seed 4.0, 4.1, 4.2: mean 4.1, and an hour more.
-    assert row["mAP"].text == "+4.1"
-    assert row["mAP per extra hour"].sort == pytest.approx(4.1)
+    # Differences by seed 14.0, 14.1, 14.2: mean 14.1, in two hours.
+    assert row["against"].text == CONTROL
+    assert row["mAP"].text == "+14.1"
+    assert row["mAP per extra hour"].sort == pytest.approx(7.05)
     assert row["mIoU per extra hour"].text == "–"  # nothing was segmented
-    assert row["against"].text == "a"
+
+
+def test_without_a_control_the_plainest_row_is_held_against(records: list[Record]) -> None:
+    trained = [record for record in records if record.backbone != CONTROL]
+    row = grid(made(material_of(trained, ["a", "b"])), GAINS)["b"]
+    # Differences by seed 4.0, 4.1, 4.2: mean 4.1, and two hours less one.
+    assert (row["against"].text, row["mAP"].text) == ("a", "+4.1")
+    assert row["extra time"].sort == 3600
+    assert row["mAP per extra hour"].text == "+4.1"
 
 
 def test_one_seed_says_nothing_sure(records: list[Record]) -> None:
-    one = [record for record in records if record.seed == 0]
-    row = grid(made(material_of(one, ["a", "b", CONTROL])), GAINS)["b"]
+    one = [record for record in records if record.seed == 0 and record.backbone != CONTROL]
+    row = grid(made(material_of(one, ["a", "b"])), GAINS)["b"]
     assert row["mAP per extra hour"].text == "(+4.0)"
 
 
-def test_no_rate_where_the_time_is_the_same(
+@pytest.mark.parametrize(
+    ("reference", "own", "rate"),
+    [
+        (3600.0, 3600.0 + 175, None),  # below 5% of 3600 s = 180 s
+        (3600.0, 3600.0 + 200, 20 / (200 / 3600)),
+        (100.0, 150.0, None),  # half as long again, and yet below 60 s
+        (100.0, 170.0, 20 / (70 / 3600)),
+        (3600.0, 3000.0, None),
+    ],
+)
+def test_noise_of_times_is_no_divisor(
+    make: Callable[..., Record], reference: float, own: float, rate: float | None
+) -> None:
+    records = []
+    for name, seconds, score in (("a", reference, 30.0), ("c", own, 50.0)):
+        records.append(make(name, "classification", {"top1": 60.0}, seconds=seconds))
+        records.append(make(name, "detection", {"mAP": score}, seconds=600.0))
+    row = grid(made(material_of(records, ["a", "c"])), GAINS)["c"]
+    assert row["mAP"].text == "(+20.0)"
+    cell = row["mAP per extra hour"]
+    assert cell.sort == (None if rate is None else pytest.approx(rate))
+    why = "" if rate is not None else "noise" if own > reference else "no extra time"
+    assert why in cell.detail
+    assert bool(cell.detail) is (rate is None)
+
+
+def test_gain_and_extra_time_are_of_the_same_seeds(
     records: list[Record], make: Callable[..., Record]
 ) -> None:
-    records += [
-        make("c", "classification", {"top1": 62.0}, seconds=3601.0),
-        make("c", "detection", {"mAP": 50.0}, seconds=600.0),
-    ]
-    row = grid(made(material_of(records, ["a", "b", "c", CONTROL])), GAINS)["c"]
-    assert row["mAP"].text == "(+20.0)"
-    assert row["mAP per extra hour"].text == "–"
+    """Seed 0, the only one of the control, took an hour, the others ten."""
+    records = [r for r in records if r.backbone != "b" and (r.backbone == "a" or r.seed == 0)]
+    for record in records:
+        if record.task == "classification" and record.seed > 0:
+            record.cost["seconds"] = 36000.0
+    row = grid(made(material_of(records, ["a", CONTROL])), GAINS)["a"]
+    assert row["mAP"].text == "(+10.0) 1 of 3 seeds"
+    assert row["extra time"].sort == 3600
+    assert row["mAP per extra hour"].text == "(+10.0)"
+    # mIoU is known of all seeds: its rate is of their mean time, 7 h.
+    records += [make(n, "segmentation", {"mIoU": value}, seed=seed) for seed in range(3)
+                for n, value in (("a", 34.0), (CONTROL, 20.0))]  # fmt: skip
+    row = grid(made(material_of(records, ["a", CONTROL])), GAINS)["a"]
+    assert row["mAP per extra hour"].sort == pytest.approx(10.0)
+    assert "1h00m" in row["mAP per extra hour"].detail
+    assert row["mIoU per extra hour"].sort == pytest.approx(2.0)
+
+
+def test_a_short_training_against_random_weights_is_short_and_no_noise(
+    make: Callable[..., Record],
+) -> None:
+    records = [make("a", "classification", {"top1": 60.0}, seconds=45.0)]
+    records += [make(name, "detection", {"mAP": 30.0}, seconds=1.0) for name in ("a", CONTROL)]
+    cell = grid(made(material_of(records, ["a", CONTROL])), GAINS)["a"]["mAP per extra hour"]
+    assert cell.text == "–"
+    assert "too short to extrapolate to an hour" in cell.detail
+    assert "noise" not in cell.detail
 
 
 def test_the_teachers_own_row_tells_its_time(
@@ -165,22 +233,78 @@ def test_speed_belongs_to_the_architecture(
     assert any("2 different machines" in text for text in found.left_out)
 
 
-def test_without_speed_the_plot_is_over_gmacs_and_says_so(records: list[Record]) -> None:
+def plots(found: Section) -> list[Plot]:
+    return [block for block in found.blocks if isinstance(block, Plot)]
+
+
+def test_of_one_architecture_the_plot_is_over_the_time_of_training(records: list[Record]) -> None:
     found = made(material_of(records, ["a", "b", CONTROL]))
-    (plot,) = [block for block in found.blocks if isinstance(block, Plot)]
+    (plot,) = plots(found)
+    assert "pretraining time, the teacher's included" in plot.caption
+    assert any("without random weights" in text for text in found.left_out)
+    axes = drawn(plot).axes[0]
+    assert "hours" in axes.get_xlabel()
+    at = sorted(x for points in axes.collections for x, _ in points.get_offsets().tolist() if x > 0)
+    assert at == pytest.approx([1.0, 2.0])
+
+
+def test_of_several_without_speed_it_is_over_gmacs_and_says_so(records: list[Record]) -> None:
+    found = made(material_of(records, ["a", "b", CONTROL], {"b": "scratch:resnet18d"}))
+    (plot,) = plots(found)
     assert "GMACs" in plot.caption
     assert any("--tasks speed" in text for text in found.left_out)
     drawn(plot)
 
 
+def test_a_row_of_fewer_seeds_is_marked_everywhere_and_on_no_front(
+    records: list[Record], make: Callable[..., Record]
+) -> None:
+    records += [
+        make("few", "classification", {"top1": 62.0}, seconds=60.0),
+        make("few", "detection", {"mAP": 90.0}, seconds=600.0),  # cheapest and best
+    ]
+    found = made(material_of(records, ["a", "b", "few", CONTROL]))
+    assert "few (1 of 3 seeds)" in found.lead
+    assert "of the 2 pretrained rows with seeds 0, 1, 2 none is both" in found.lead
+    assert "better than a, b;" in found.lead
+    assert "But few (1 of 3 seeds) costs no more and scores higher" in found.lead
+    assert grid(found, COSTS)["few"]["pretraining"].text == "1m00s (1 of 3 seeds)"
+    assert "1 of 3 seeds" in grid(found, GAINS)["few"]["mAP"].text
+    texts = [text.get_text() for text in drawn(plots(found)[0]).axes[0].texts]
+    assert "few † (1 of 3 seeds)" in texts
+
+
+def test_a_control_that_is_better_for_nothing_is_named(
+    records: list[Record], make: Callable[..., Record]
+) -> None:
+    assert "But" not in made(material_of(records, ["a", "b", CONTROL])).lead
+    good = [make(CONTROL, "detection", {"mAP": 33.0 + seed}, seed=seed) for seed in SEEDS]
+    trained = [record for record in records if record.backbone != CONTROL]
+    found = made(material_of([*trained, *good], ["a", "b", CONTROL]))
+    assert f"But {CONTROL} (random weights) costs no more and scores higher" in found.lead
+
+
+def test_as_many_but_other_seeds_are_not_called_fewer(
+    records: list[Record], make: Callable[..., Record]
+) -> None:
+    for seed in (3, 4, 5):
+        records += [
+            make("other", "classification", {"top1": 62.0}, seed=seed, seconds=4000.0),
+            make("other", "detection", {"mAP": 31.5 + seed / 10}, seed=seed, seconds=600.0),
+        ]
+    found = made(material_of(records, ["a", "b", "other", CONTROL]))
+    assert "other (other seeds)" in found.lead
+    assert "fewer" not in "".join(b.text for b in found.blocks if isinstance(b, Paragraph))
+
+
 def drawn(plot: Plot) -> Any:
     import matplotlib
-    from matplotlib.figure import Figure
 
     figure = Figure(figsize=plot.size)
     with matplotlib.rc_context({"text.parse_math": False}):
+        figure.set_layout_engine("constrained")
         plot.draw(figure)
-        figure.canvas.draw()
+        FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]
     return figure
 
 
@@ -189,6 +313,7 @@ def test_odd_tables_still_make_a_section(make: Callable[..., Record], names: lis
     records = [make(name, "detection", {"mAP": None}) for name in names]
     found = made(material_of(records, names))
     assert len(grid(found, COSTS)) == len(names)
+    assert not any("The plots" in text for text in found.left_out)  # there are none
     assert section(material_of([], [])) is None
 
 
@@ -210,11 +335,71 @@ def test_the_front_is_what_no_point_dominates(points: list[tuple[int, int]]) -> 
     assert set(pareto_front(points)) == expected
 
 
-def test_a_hundred_backbones_of_hostile_names_can_be_drawn() -> None:
+SEEDS = (0, 1, 2)
+
+
+def priced(name: str, cost: float, *values: float) -> PricedPoint:
+    return PricedPoint(name=name, cost=cost, values=dict(enumerate(values)))
+
+
+def test_beaten_is_only_what_the_seeds_show() -> None:
     points = [
-        PricedPoint(name=f"{HOSTILE}{i}", rate=float(i % 7), score=math.sqrt(i), parameters=None)
-        for i in range(100)
+        priced("cheap", 1, 30.0, 31.0, 32.0),
+        priced("sure", 2, 25.0, 26.1, 26.9),  # 5.0, 4.9, 5.1 below, paired
+        priced("unsure", 3, 29.0, 35.0, 26.0),  # lower by the mean, not in each seed
+        priced("better", 4, 33.0, 33.0, 34.0),
+        priced("one", 5, 1.0),  # a seed alone has no spread
+        priced("two", 6, 1.0, 1.1),
+        priced("same", 7, 23.0, 23.0, 24.0),  # 10 in every seed: no spread
     ]
-    plot = Plot(caption="", alt="", draw=draw_front(points, x="x", y="y", shown=lambda rate: rate))
-    axes = drawn(plot).axes[0]
-    assert len([text for text in axes.texts if text.get_text()]) == 40
+    unsure = "no evidence that it is beaten"
+    expected = ["not beaten", "beaten", unsure, "not beaten", unsure, "beaten", unsure]
+    assert standings(points, SEEDS) == expected
+    alone = [priced("a", 1, 30.0), priced("b", 2, 1.0)]
+    assert standings(alone, (0,)) == ["not beaten", unsure]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(0, 50), min_size=3, max_size=3), st.floats(0, 20))
+def test_evidence_is_what_students_paired_test_says(values: list[float], gap: float) -> None:
+    rival = [value + gap + place for place, value in enumerate((1.0, 3.0, 2.0))]
+    points = [priced("rival", 1, *rival), priced("own", 2, *values)]
+    test = ttest_rel(rival, values)
+    if math.isnan(test.pvalue) or abs(test.pvalue - 0.05) < 1e-6:
+        return
+    if sum(values) >= sum(rival):
+        return
+    assert (standings(points, SEEDS)[1] == "beaten") is bool(test.pvalue < 0.05)
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 100), st.floats(0, 100), st.floats(0, 100)), min_size=1, max_size=5
+    )
+)
+def test_nothing_is_drawn_that_no_percentage_can_be(scores: list[tuple[float, ...]]) -> None:
+    points = [priced(f"row {i}", 1 + i % 3, *values) for i, values in enumerate(scores)]
+    draw = draw_front(points, seeds=SEEDS, asked=3, x="x", y="y", shown=lambda cost: cost)
+    figure = Figure()
+    draw(figure)
+    (axes,) = figure.axes
+    low, high = axes.get_ylim()
+    assert -5 <= low < high <= 105  # room for a point at the end, no more
+    for bars in axes.containers:
+        for line in bars[2]:
+            for segment in line.get_segments():
+                assert all(-1e-9 <= y <= 100 + 1e-9 for _, y in segment)
+    for point, values in zip(points, scores, strict=True):
+        assert low <= sum(values) / 3 <= high, point.name
+
+
+def test_a_hundred_backbones_of_hostile_names_can_be_drawn_and_read() -> None:
+    points = [priced(f"{HOSTILE}{i}", i % 7, float(i % 90)) for i in range(100)]
+    draw = draw_front(points, seeds=(0,), asked=1, x="x", y="y", shown=lambda cost: cost)
+    axes = drawn(Plot(caption="", alt="", draw=draw, size=(8, height_for(100, least=4)))).axes[0]
+    named = [text for text in axes.texts if text.get_text()]
+    assert len(named) == 40
+    assert min(text.get_fontsize() for text in named) >= 8
+    lines = [text.get_window_extent() for text in named]
+    assert not any(a.overlaps(b) for a, b in itertools.pairwise(lines))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -17,7 +19,9 @@ from engine.results import Metric
 from eval.page.plots import plot_svg
 from eval.records import Record
 from eval.sections import detection_errors, samples, segmentation_errors
+from eval.sections.differences import SEVERAL
 from eval.sections.material import Material
+from eval.sections.sample_drawing import class_color
 from eval.sections.section import Gallery, Grid, Plot, Section
 from eval.summary import RowName, make_table
 
@@ -150,6 +154,11 @@ def grid(section: Section, caption: str) -> dict[str, list[str]]:
     return {row[0].text: [cell.text for cell in row[1:]] for row in found.rows}
 
 
+def notes(section: Section, caption: str) -> tuple[str, ...]:
+    (found,) = [b for b in section.blocks if isinstance(b, Grid) and b.caption.startswith(caption)]
+    return found.notes
+
+
 def make(name: str, cells: list[Cell]) -> Section:
     found = SECTIONS[name](material(cells))
     assert found is not None
@@ -167,43 +176,144 @@ def test_errors_of_detectors_by_hand() -> None:
     assert errors["tricks"][7] == "22.7"
     assert grid(section, "Wrong")["tricks"] == ["0.00", "0.00", "0.00", "0.00", "0.25", "0.25",
                                                 "25.0"]  # fmt: skip
-    assert grid(section, "mAP by size")["scratch"][1:] == ["–", "–"]  # all are of one size
-    assert grid(section, "AP by class")["cat"] == ["77.3", "-22.7"]
+    assert grid(section, "mAP by size")["scratch"][1:] == ["–"] * 5  # all are of one size
+    # Seed 0, which both have: no error where there were 45.45 points.
+    assert grid(section, "Change of dAP")["tricks"][0] == "-45.5 no evidence"
+    base, change = grid(section, "AP by class")["cat"]
+    assert base == "54.5"
+    assert re.fullmatch(r"\+45\.5 \(-[\d.]+ to \+[\d.]+\)", change)  # two images tell little
     assert grid(section, "AP by class")["dog"] == ["–", "–"]
     assert section.lead.startswith("tricks, the best detector here, loses most to missed objects")
+    assert "Compared with scratch: of one seed, types of error are not tested" in section.lead
+    (note,) = notes(section, "Change of dAP")
+    assert '"no evidence": one common seed, not tested' in note
     assert section.left_out == ()
 
 
 def test_errors_of_segmentors_by_hand() -> None:
     section = make("segmentation_errors", CELLS)
     # IoU: cat 100 / 150, dog 50 / 100; near the outlines 10 / 20 and 5 / 20.
-    assert grid(section, "mIoU of all")["tricks"] == ["1", "58.3", "37.5", "-20.8"]
-    assert grid(section, "The classes that are confused most") == {"dog": ["cat", "50.0", "100.0"]}
-    # The reference is the first that was trained; scratch has 50 and 0.
+    # These are the same in both rows, of every image and so in every draw.
+    assert grid(section, "mIoU of all")["tricks"] == ["1", "58.3", "37.5", "+0.0 (+0.0 to +0.0)"]
+    assert grid(section, "The largest confusions of tricks") == {"dog": ["cat", "50.0", "100.0"]}
+    # Both images are the same, so that no draw differs: nothing tells. Scratch has 50 and 0.
     classes = grid(section, "IoU by class")
-    assert classes == {"cat": ["66.7", "-16.7"], "dog": ["50.0", "-50.0"]}
-    assert "takes dog for cat: 50.0% of that class's pixels" in section.lead
-    assert "Against scratch, dog changes most: +50.0 points of IoU" in section.lead
+    assert classes["cat"] == ["50.0", "+16.7 no evidence"]
+    assert classes["dog"] == ["0.0", "+50.0 no evidence"]
+    assert "50.0% of the pixels labelled dog are called cat" in section.lead
+    assert "Compared with scratch: no evidence that any single class changes" in section.lead
+
+
+def test_one_seed_is_told_apart_near_outlines_by_its_images() -> None:
+    """Forty images of which a class has 10 or 11 of 20 pixels, and twice as many in the other row:
+    the share is 50 to 55 points lower, whatever is drawn."""
+    labeled = np.full((40, 2), 100)
+    inside = 10 + np.arange(40)[:, None] % 2 + np.zeros((1, 2), int)
+    cells: list[Cell] = []
+    for name, times, right in (("scratch", 1, 50), ("tricks", 2, 60)):
+        counts = {
+            "intersection": 0 * labeled + right,
+            "predicted": labeled,
+            "labeled": labeled,
+            "boundary_intersection": times * inside,
+            "boundary_union": 0 * inside + 22,
+        }
+        evidence = replace(broken(segmentation(50), **counts),
+                           images=tuple(f"{n}.jpg" for n in range(40)))  # fmt: skip
+        cells.append((name, "segmentation", 0, 100 * right / (200 - right), evidence))
+    change = grid(make("segmentation_errors", cells), "mIoU of all")["tricks"][-1]
+    # 10.5 of 22 is 47.7; draws lie between 10 and 11 of 22.
+    found = re.fullmatch(r"\+47\.7 \(\+([\d.]+) to \+([\d.]+)\) \*", change)
+    assert found is not None
+    assert 45.4 < float(found[1]) < 47.7 < float(found[2]) < 50.1
+
+
+def test_references_are_named_as_those_of_the_compared_rows() -> None:
+    """Two families without controls' numbers: neither of their plainest rows is a control."""
+    cells: list[Cell] = []
+    for name, right, iou in (("r_a", 0, 25.0), ("r_b", 50, 58.333333), ("m_a", 0, 25.0),
+                             ("m_b", 50, 58.333333), ("alone", 0, 25.0)):  # fmt: skip
+        cells.append((name, "segmentation", 0, iou, segmentation(right)))
+    for families, said in (
+        ({"r": "scratch:r", "m": "scratch:m", "a": "scratch:a"}, SEVERAL),
+        ({"r": "scratch:r", "m": "scratch:r", "a": "scratch:a"}, "r_a"),  # `alone` has no rival
+    ):
+        found = material(cells)
+        rows = tuple(
+            replace(row, name=replace(row.name, control=families[row.name.backbone[0]]))
+            for row in found.table.rows
+        )
+        section = segmentation_errors.section(replace(found, table=replace(found.table, rows=rows)))
+        assert section is not None
+        assert notes(section, "mIoU of all")[-1].startswith(f"Δ: minus {said}. ")
 
 
 def test_samples_show_truth_best_and_control() -> None:
     section = make("samples", CELLS)
-    first, second = (block for block in section.blocks if isinstance(block, Gallery))
+    first, second, legend = (block for block in section.blocks if isinstance(block, Gallery))
     assert (first.columns, len(first.pictures), len(second.pictures)) == (3, 6, 6)
     assert [p.caption for p in first.pictures[:3]] == ["ground truth", "tricks", "scratch"]
     assert first.pictures[0].alt == "Ground truth of a.jpg: 1 cat."
     assert first.pictures[4].alt == "tricks on b.jpg: 1 cat found; 1 of 1 objects are right."
     assert first.pictures[5].alt == "scratch on b.jpg: 1 dog found; 0 of 1 objects are right."
+    assert first.caption.startswith("Detection: the ground truth, tricks (seed 0) and scratch")
+    assert [p.alt for p in legend.pictures] == ["Colors of cat.", "Colors of dog."]
     assert "tricks finds 2 of 2 objects, scratch finds 1 of 2 objects" in section.lead
     assert second.pictures[0].alt == "Ground truth of a.jpg: 50% cat, 50% dog."
     assert second.pictures[1].alt.endswith("100% cat; 50% of the pixels are right.")
     drawn = np.asarray(Image.open(io.BytesIO(first.pictures[0].data)).convert("RGB"), int)
     assert drawn.shape == (160, 320, 3)
     # The box from (0, 10) to (19, 29) in the picture of 100 x 50, 3.2 times as large.
-    assert np.ptp(drawn[80, 61]) > 60
+    assert max(np.ptp(drawn[80, x]) for x in range(59, 62)) > 60
     assert np.ptp(drawn[80, 90]) < 30
     mask = np.asarray(Image.open(io.BytesIO(second.pictures[0].data)).convert("RGB"), int)
     assert np.abs(mask[150, 20] - mask[150, 300]).max() > 60
+
+
+def test_both_tasks_show_the_same_two_pretrained_rows() -> None:
+    # Of detection `odd` is best, of segmentation `plain` is; over both `best` is.
+    values = {"odd": (WHOLE, 0), "best": (WHOLE, 50), "plain": (HALF, 50), "scratch": (HALF, 0)}
+    ious = {0: 25.0, 50: 58.333333}
+    found = {HALF: FOUND["background"], WHOLE: FOUND["nothing"]}
+    cells: list[Cell] = []
+    for name, (ap, right) in values.items():
+        cells.append((name, "detection", 0, ap, found[ap]))
+        cells.append((name, "segmentation", 0, ious[right], segmentation(right)))
+    section = make("samples", cells)
+    galleries = [b for b in section.blocks if isinstance(b, Gallery) and len(b.pictures) == 6]
+    shown = [[picture.caption for picture in gallery.pictures[1:3]] for gallery in galleries]
+    assert shown[0] == shown[1]
+    assert shown[0][0] == "best"
+    assert "scratch" not in shown[0]
+
+
+def test_samples_show_pretrained_rows_and_the_images_that_both_kept() -> None:
+    """`other` is of another architecture; a control shows less."""
+    found = material([
+        ("best", "detection", 0, WHOLE, FOUND["nothing"]),
+        ("scratch", "detection", 0, HALF, FOUND["background"]),
+        ("other", "detection", 0, HALF, replace(
+            FOUND["background"], pictures={"sample/1": PICTURES["sample/1"], "sample/00": b""})),
+    ])  # fmt: skip
+    rows = tuple(
+        replace(row, name=replace(row.name, control="scratch:m"))
+        if row.name.backbone == "other"
+        else row
+        for row in found.table.rows
+    )
+    section = samples.section(replace(found, table=replace(found.table, rows=rows)))
+    assert section is not None
+    (gallery,) = [block for block in section.blocks if isinstance(block, Gallery)]
+    assert [p.caption for p in gallery.pictures] == ["ground truth", "best", "other"]
+    assert gallery.pictures[0].alt.startswith("Ground truth of b.jpg")
+
+
+def test_colors_of_neighbours_are_far_apart() -> None:
+    colors = np.array([[class_color(label) for label in range(150)]], np.float32) / 255
+    lab = cv2.cvtColor(colors, cv2.COLOR_RGB2Lab)[0]
+    apart = np.linalg.norm(lab[:, None] - lab[None], axis=2)  # CIE 1976: 2.3 is just noticeable
+    assert apart[:20, :20][~np.eye(20, dtype=bool)].min() > 30
+    assert apart[~np.eye(150, dtype=bool)].min() > 10
 
 
 def broken(evidence: Evidence, **arrays: Any) -> Evidence:

@@ -7,6 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
 
 from detection.scored_image import ScoredImage
 from detection.voc_average_precision import voc_average_precisions
@@ -15,7 +18,7 @@ from engine.mmcv_ops import install
 from engine.results import Metric
 from eval.image_bootstrap import FEWEST_DRAWS, ImageBootstrap, compare, resample, weights
 from eval.records import Record
-from eval.summary import RowName, make_table
+from eval.summary import RowName, make_bootstrap, make_table
 
 Make = Callable[..., Record]
 IMAGES, CLASSES = 12, 3
@@ -178,6 +181,43 @@ def test_a_difference_is_paired_and_of_the_mean_over_seeds() -> None:
     assert found.p_value < 1e-8
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(0, 10_000),
+    st.floats(-4, 4),
+    st.integers(2, 60),
+    st.sampled_from([0.0, 0.5]),
+    st.sampled_from([50, 400]),
+)
+def test_interval_and_p_never_disagree(
+    seed: int, mean: float, n_images: int, step: float, draws: int
+) -> None:
+    """Skewed draws, draws that only take few values, few of them, few images."""
+    values = mean + 2 - np.random.default_rng(seed).exponential(2, draws + 1)
+    if step:
+        values = np.round(values / step) * step
+    values[0] = mean if abs(mean) > step else step  # what was observed
+    found = compare([values], [np.zeros(draws + 1)], n_images)
+    assert found is not None
+    without_0 = not found.ci95[0] <= 0 <= found.ci95[1]
+    if found.p_value is not None:
+        assert (found.p_value < 0.05) == without_0
+    else:  # the whole interval lies on the other side
+        assert without_0
+        assert (found.ci95[0] > 0) == (found.mean < 0)
+
+
+def test_p_of_a_mean_is_students() -> None:
+    """Draws as exactly normal as so many can be: p is that of a t-test of the images."""
+    n, draws, spread = 20, 1000, 0.7
+    normal = stats.norm.ppf(np.arange(1, draws + 1) / (draws + 1)) * spread
+    for mean in (0.3, 1.2, 1.6, 6.0):  # the last is beyond all draws
+        found = compare([np.concatenate([[mean], mean + normal])], [np.zeros(draws + 1)], n)
+        assert found is not None
+        t = mean / (spread * np.sqrt(n / (n - 1)))
+        assert found.p_value == pytest.approx(2 * stats.t.sf(t, n - 1), rel=0.1)
+
+
 def test_what_never_varies_has_no_p() -> None:
     same = np.full(101, 40.0)
     equal, apart = compare([same], [same], 10), compare([same + 1], [same], 10)
@@ -230,7 +270,9 @@ def test_evidence_that_does_not_fit_is_said_and_not_used(
     first = records[0].key
     good = kept[first]
     spoilt = {
-        "tested on other images": replace(good, images=tuple(f"x{name}" for name in NAMES)),
+        "the two were tested on other images": replace(
+            good, images=tuple(f"x{name}" for name in NAMES)
+        ),
         "cannot be used": replace(good, arrays={}),
         "cannot be used: ": replace(good, arrays={**good.arrays, "labeled": np.ones((2, 2))}),
         "the record says": replace(
@@ -241,7 +283,8 @@ def test_evidence_that_does_not_fit_is_said_and_not_used(
         found, problems = differs({**kept, first: evidence}, records)
         assert found is None
         assert said in problems
-        assert "resnet50d_mixup, segmentation" in problems
+        who = " and scratch:resnet50d" if "the two" in said else ""
+        assert f"resnet50d_mixup{who}, segmentation" in problems
     assert differs({}, records) == (None, "")  # nothing kept is nothing wrong
 
 
@@ -274,7 +317,7 @@ def test_a_table_of_large_test_sets_takes_fewer_draws_and_says_how_many(
             rows=[*rows, *(RowName(backbone=name, control=None) for name in names)],
             seeds=(0,),
             tasks=("detection", "segmentation"),
-            evidence=lambda record: kept.get(record.key),
+            bootstrap=make_bootstrap([*seen, *more], lambda r: kept.get(r.key)),
         )
         return table.image_draws
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from eval.image_bootstrap import ImageBootstrap
 from eval.omissions import Omission
 from eval.records import Record
 from eval.sections.left_out import section
@@ -94,3 +96,20 @@ def test_very_many_are_cut_and_counted(make_record: Make) -> None:
     assert len(lines(grid)) == 200
     assert isinstance(grid, Grid)
     assert grid.notes == ("800 more are not shown.",)
+
+
+def test_pairs_that_were_drawn_for_after_the_notes_are_said_here(make_record: Make) -> None:
+    selection = select_comparable([make_record()])
+    table = make_table(selection.kept, benchmark="mini", rows=selection.rows, seeds=selection.seeds,
+                       tasks=selection.tasks)  # fmt: skip
+    bootstrap = ImageBootstrap(lambda record: None, images=1)
+    bootstrap.problems = {"a and b, detection": "other images", "c": "in the notes"}
+    found = section(
+        Material(
+            table=replace(table, remarks=("c: in the notes",)),
+            records=selection.kept,
+            evidence=lambda record: None,
+            bootstrap=bootstrap,
+        )
+    )
+    assert found.left_out == ("By image: a and b, detection: other images.",)

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from eval.page.page import render_page
+from eval.sections.section import Cell, Grid, Section
 from tests.eval.report_material import (
     material_of,
     record_of,
@@ -187,6 +188,28 @@ def test_on_a_phone_only_the_table_scrolls_sideways(visit: Open, width: int) -> 
     assert page.get_by_role("dialog").evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
+def test_on_a_phone_a_plot_keeps_letters_that_can_be_read(visit: Open) -> None:
+    page = visit(width=360).page
+    plot = page.locator("figure.plot svg")
+    box = page.locator("figure.plot .scroll")
+    assert plot.evaluate("p => p.getBoundingClientRect().width / p.width.baseVal.value") > 0.7
+    assert box.evaluate("box => box.scrollWidth > box.clientWidth && box.tabIndex === 0")
+    assert box.get_attribute("aria-label") == "mixup"
+
+
+def test_a_dotted_number_says_that_it_opens(visit: Open) -> None:
+    page = visit().page
+    assert "A dotted number opens" in page.locator("#numbers caption").inner_text()
+    link = page.locator("#numbers a").first
+    assert link.get_attribute("aria-haspopup") == "dialog"
+    for dotted in (link, page.locator("#demo td summary").first):
+        style = dotted.evaluate(
+            "e => [getComputedStyle(e).textDecorationStyle, getComputedStyle(e).cursor]"
+        )
+        assert style == ["dotted", "pointer"]
+    assert "opens what is behind it" in page.locator("#demo caption").inner_text()
+
+
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_it_is_light_or_dark_and_axe_finds_nothing_serious(visit: Open, scheme: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
@@ -216,13 +239,37 @@ def test_a_plot_is_seen_on_both_grounds(visit: Open) -> None:
 
 
 def test_it_prints_without_controls(visit: Open) -> None:
-    page = visit().page
+    columns = [Cell(text=f"{n}.25 ± 10.50", sort=1.0, detail="seeds") for n in range(25)]
+    grids = {
+        "narrow": Grid(
+            caption="", header=("one two three four five",) * 7, rows=((*columns[:7],),)
+        ),
+        "broad": Grid(caption="", header=("a",) * 25, rows=((*columns,),)),
+    }
+    sections = [Section(key=k, title=k, lead=k, blocks=(grid,)) for k, grid in grids.items()]
+    # A4 between its margins, at 96 dots per inch
+    page = visit(
+        render_page(small_material(), [], [section_of(), *sections]), width=int(186 / 25.4 * 96)
+    ).page
     assert page.pdf().startswith(b"%PDF-")
     page.emulate_media(media="print")
     assert not page.locator("#filter").is_visible()
     assert not page.get_by_role("navigation").is_visible()
     assert page.locator("#numbers").is_visible()
     assert page.locator("figure.plot").evaluate("f => getComputedStyle(f).breakInside") == "avoid"
+    fits = "box => box.scrollWidth <= box.clientWidth"
+    assert page.locator("#table .scroll").evaluate(fits)
+    assert page.locator("#narrow .scroll").evaluate(fits)
+    sides = {key: page.locator(f"#{key}").evaluate("s => getComputedStyle(s).page")
+             for key in grids}  # fmt: skip
+    assert sides == {"narrow": "auto", "broad": "wide"}
+    # Nothing looks as if it could be opened; protocols are there without opening them.
+    for hint in ("#numbers a", "#narrow summary"):
+        line = page.locator(hint).first.evaluate("e => getComputedStyle(e).textDecorationLine")
+        assert line == "none"
+    assert not page.locator("#numbers .opens").is_visible()
+    assert page.locator("#protocol-1 dt").first.is_visible()
+    assert not page.locator(".cells").is_visible()
 
 
 def test_without_scripts_everything_can_be_read(visit: Open) -> None:

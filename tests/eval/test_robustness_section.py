@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -87,8 +88,10 @@ def test_differences_are_paired_by_seed_and_corrected(make: Callable[..., Record
     # Holm of two: the smaller times two, the larger as it is and not below it.
     assert f"p = {2 * p[0]:.3f}" in differences.rows[0][1].detail
     assert f"p = {max(2 * p[0], p[1]):.3f}" in differences.rows[1][1].detail
-    assert differences.rows[0][1].text == "+5.0 better"
-    assert differences.rows[1][1].text == "+0.2 no evidence"
+    bounds = [ttest_rel(other, first).confidence_interval() for other in (second, third)]
+    halves = [(high - low) / 2 for low, high in bounds]
+    assert differences.rows[0][1].text == f"+5.0 ± {halves[0]:.1f} *"
+    assert differences.rows[1][1].text == f"+0.2 ± {halves[1]:.1f}"
     assert "under FGSM b keeps the most, 47.0%" in found.lead.replace("Under", "under")
     assert "1 of 2 is better" in found.lead
 
@@ -104,8 +107,28 @@ def test_what_it_is_the_mean_of_stands_behind_a_number(make: Callable[..., Recor
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_one_seed_or_no_spread_is_no_evidence(make: Callable[..., Record], seeds: int) -> None:
     records = [make(n, v, seed=s) for n, v in (("a", 50.0), ("b", 60.0)) for s in range(seeds)]
-    differences = grids(made(records))[1]
+    found = made(records)
+    differences = grids(found)[1]
     assert differences.rows[0][1].text == "+10.0 no evidence"
+    tested = "no evidence that any differs" if seeds > 1 else "of one seed, not tested"
+    assert tested in found.lead
+    said = "no spread" if seeds > 1 else "one common seed, not tested"
+    assert said in differences.notes[0]
+
+
+def test_a_row_that_is_held_against_none_is_no_reference(make: Callable[..., Record]) -> None:
+    """`alone`, the only one of its control."""
+    found = material_of([make(name, 50.0) for name in ("a", "b", "alone")])
+    rows = tuple(
+        replace(row, name=replace(row.name, control="scratch:other"))
+        if row.name.backbone == "alone"
+        else row
+        for row in found.table.rows
+    )
+    told = section(replace(found, table=replace(found.table, rows=rows)))
+    assert told is not None
+    assert "(compared with a)" in told.lead
+    assert grids(told)[1].caption.startswith("Differences to a, ")
 
 
 def test_odd_records_still_make_a_section(make: Callable[..., Record]) -> None:

@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from eval.significance import holm, paired_t, rank_correlation, verdict_of
+from eval.significance import (
+    explain_no_evidence,
+    holm,
+    paired_t,
+    rank_correlation,
+    verdict_of,
+)
 
 
 def test_holms_own_example() -> None:
@@ -21,6 +27,24 @@ def test_what_is_no_test_does_not_count() -> None:
     assert holm([0.7, 0.8]) == [1.0, 1.0]
     assert holm([None]) == [None]
     assert holm([]) == []
+
+
+def test_more_tests_than_are_looked_at_count_too() -> None:
+    """As if the other two of the four had p = 1."""
+    assert holm([0.04, None, 0.01], tests=4) == pytest.approx([0.12, None, 0.04])
+    assert holm([None, None], tests=1) == [None, None]
+
+
+def test_an_interval_without_0_and_no_evidence_are_explained() -> None:
+    explain = explain_no_evidence
+    assert "over the 5 rows" in explain((0.1, 2.0), "no evidence", 0.06, 5)
+    assert "over the 2 rows" in explain((-2.0, -0.1), "no evidence", 0.09, 2)
+    assert explain((-0.1, 2.0), "no evidence", 0.06, 5) == ""
+    assert explain((0.1, 2.0), "better", 0.04, 5) == ""
+    assert explain(None, "no evidence", None, 5) == ""
+    assert explain((0.1, 2.0), "no evidence", 0.06, 1) == ""  # nothing was corrected
+    for rows in (0, 1, 5):  # all differ by the same: nothing was tested, however many rows
+        assert explain((2.0, 2.0), "no evidence", None, rows) == "no spread to test against"
 
 
 @settings(max_examples=30, deadline=None)

@@ -36,7 +36,7 @@ texts = st.one_of(
 # All that may stand in the file; whatever else bears a meaning to TeX is a failure.
 TOKEN = re.compile(
     r"""
-    \\(?P<command>begin|end|caption|centering|toprule|midrule|bottomrule|endfirsthead|endhead
+    \\(?P<command>begin|end|caption|centering|footnotesize|raggedright|par|medskip|toprule|midrule|bottomrule|endfirsthead|endhead
         |textbackslash|textasciicircum|textasciitilde|textless|textgreater|textbar|textasciigrave
         |textendash|pm|Delta)(?![A-Za-z])
     | \\char(?P<code>\d+)(?=\{\})
@@ -82,6 +82,8 @@ def read(tex: str) -> list[list[str]]:
             rows[-1][-1] += shown[value]
         elif kind == "command" and value in ("toprule", "midrule", "bottomrule"):
             inside, rows = value != "bottomrule", [[""]]
+        elif kind == "command" and value in ("footnotesize", "raggedright", "par"):
+            assert depth == (0 if rest[place : place + 8] == "\\medskip" else 1)
         elif kind == "command":
             assert depth == 0
             environments += {"begin": 1, "end": -1}.get(value, 0)
@@ -104,21 +106,30 @@ def test_a_table_is_read_back() -> None:
     tex = to_tex(
         HEADER,
         [["resnet50d_mixup", "32.0 ± 5.0", "-1.2 ± 6.6 *"], ["scratch:x", "–", "+0.1 no evidence"]],
-        caption=["Transfer on mini.", "Seeds 0, 1."],
+        caption="Transfer on mini.",
+        notes=["Seeds 0, 1.", "50% of it.", ""],
     )
     assert read(tex) == [
         list(HEADER),
         ["resnet50d_mixup", "32.0 ± 5.0", "-1.2 ± 6.6 *"],
         ["scratch:x", "–", "+0.1 no evidence"],
     ]
-    assert r"\caption{Transfer on mini. Seeds 0, 1.}" in tex
+    assert r"\caption{Transfer on mini.}" in tex
+    below = tex.partition(r"\end{tabular}")[2].splitlines()
+    assert below == [
+        "",
+        r"\par\medskip",
+        r"{\footnotesize\raggedright Seeds 0, 1.\par}",
+        r"{\footnotesize\raggedright 50\% of it.\par}",
+        r"\end{table}",
+    ]
     assert r"$-$1.2 $\pm$ 6.6" in tex
 
 
 @bounded(max_examples=30, deadline=None)
 @given(texts, texts, texts)
 def test_no_name_is_obeyed(name: str, cell: str, said: str) -> None:
-    header, row = read(to_tex(HEADER, [[name, cell, cell]], caption=[said, name]))
+    header, row = read(to_tex(HEADER, [[name, cell, cell]], caption=said, notes=[name, said]))
     assert header == list(HEADER)
     assert len(row) == 3
 
@@ -126,7 +137,7 @@ def test_no_name_is_obeyed(name: str, cell: str, said: str) -> None:
 def test_a_name_of_ascii_is_shown_as_it_is() -> None:
     for name in NASTY:
         if name.isascii() and "\n" not in name:
-            (_, row) = read(to_tex(HEADER, [[name, "1", "2"]], caption=[]))
+            (_, row) = read(to_tex(HEADER, [[name, "1", "2"]], caption=""))
             assert row[0] == name
 
 
@@ -141,8 +152,9 @@ def test_two_signs_are_not_drawn_as_one() -> None:
 
 def test_a_long_table_goes_on_over_pages() -> None:
     rows = [[f"row{number}", "1.0", "+2.0"] for number in range(1000)]
-    tex = to_tex(HEADER, rows, caption=["Long."])
+    tex = to_tex(HEADER, rows, caption="Long.", notes=["Below."])
     assert tex.startswith("% \\usepackage{booktabs, longtable}\n\\begin{longtable}{lrr}")
     assert "{table}" not in tex
+    assert tex.endswith("\\end{longtable}\n{\\footnotesize\\raggedright Below.\\par}\n")
     assert read(tex)[2:] == rows
-    assert read(to_tex(HEADER, [], caption=[])) == [list(HEADER)]
+    assert read(to_tex(HEADER, [], caption="")) == [list(HEADER)]

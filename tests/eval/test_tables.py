@@ -17,7 +17,7 @@ from engine.evidence import Evidence
 from eval.layout import Layout
 from eval.notes import make_notes
 from eval.records import Record
-from eval.summary import RowName, Table, make_table
+from eval.summary import RowName, Table, make_bootstrap, make_table
 from eval.tables import cells, duration, to_csv, to_json, to_markdown, write_tables
 
 Make = Callable[..., Record]
@@ -127,10 +127,8 @@ def test_missing_is_null_and_never_zero(make_record: Make) -> None:
         assert set(row["metrics"].values()) == {None}
         assert set(row["cost"].values()) == {None}
     for row in csv.DictReader(io.StringIO(to_csv(table))):
-        assert {value for key, value in row.items() if key not in ("backbone", "control")} <= {
-            "",
-            "warmup mixup",
-        }
+        named = ("backbone", "control", "compared_with")
+        assert {value for key, value in row.items() if key not in named} <= {"", "warmup mixup"}
     assert all(set(line[1:]) == {"–"} for line in cells(table)[1])
 
 
@@ -267,6 +265,35 @@ def test_a_note_that_is_a_sentence_has_one_full_stop(make_record: Make) -> None:
     assert f"{TRAINED}, seed 0: a step was lost." in notes
 
 
+def test_what_rows_have_in_common_is_said_once(make_record: Make) -> None:
+    names = (TRAINED, CONTROL)
+    records = [make_record(n, seed=s, notes=("slow.",)) for n in names for s in (0, 1)]
+    records.append(make_record(TRAINED, seed=2, notes=("slow.", "alone")))
+    notes = make_notes(table_of(records, seeds=(0, 1, 2)), records)
+    assert [note for note in notes if "slow" in note or "alone" in note] == [
+        f"{TRAINED}, seeds 0, 1, 2: slow.",
+        f"{CONTROL}, seeds 0, 1: slow.",
+        f"{TRAINED}, seed 2: alone.",
+    ]
+    same = [record for record in records if record.seed < 2]
+    notes = make_notes(table_of(same, seeds=(0, 1)), same)
+    assert [n for n in notes if "slow" in n] == [f"{TRAINED}, {CONTROL}, seeds 0, 1: slow."]
+    failed = [make_record(n, status="failed", message="why", metrics={}) for n in names]
+    notes = make_notes(table_of(failed), failed)
+    assert f"{TRAINED}, {CONTROL}, detection, seed 0: failed: why" in notes
+
+
+def test_the_table_for_a_paper_holds_the_scores_and_a_short_caption(
+    three_seeds: list[Record], tmp_path: Path
+) -> None:
+    write_tables(tmp_path, table_of(three_seeds), [], ["Detection: data 0123456789ab"])
+    tex = (tmp_path / "table.tex").read_text()
+    assert r"\caption{Transfer on mini, seeds 0, 1, 2.}" in tex
+    (head,) = [line for line in tex.splitlines() if line.startswith("backbone &")]
+    assert head == r"backbone & top-1 & mAP & $\Delta$ mAP & mIoU & $\Delta$ mIoU \\"
+    assert tex.index(r"\end{tabular}") < tex.index("Detection: data 0123456789ab.")
+
+
 def test_four_files_are_written(three_seeds: list[Record], tmp_path: Path) -> None:
     table = table_of(three_seeds)
     paths = write_tables(tmp_path / "out", table, ["a note"])
@@ -376,7 +403,7 @@ def image_table(records: Sequence[Record], kept: dict[str, Evidence], seeds: int
         rows=ROWS,
         seeds=range(seeds),
         tasks=("segmentation",),
-        evidence=lambda record: kept.get(record.evidence_sha256 or ""),
+        bootstrap=make_bootstrap(records, lambda r: kept.get(r.evidence_sha256 or "")),
     )
 
 

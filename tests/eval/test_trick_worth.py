@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
 from itertools import combinations, islice, permutations
 from statistics import mean, stdev
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from classification.recipes import RECIPES
+from engine.results import Metric
 from eval.ablation import drawn_orders
+from eval.image_bootstrap import ByImage
+from eval.made import Made, known_rows
 from eval.records import Record
 from eval.sections.material import Material
 from eval.sections.section import Grid, Plot, Section
 from eval.sections.worth import section
+from eval.shapley import shapley_values
 from eval.softened_labels import pairs_of, run_tests
 from eval.summary import RowName, make_table
-from eval.trick_worth import (
-    Made,
-    Pair,
-    find_pairs,
-    known_rows,
-    shapley_values,
-    worth_of_tricks,
-)
+from eval.trick_pairs import Pair, find_pairs
+from eval.trick_worth import worth_of_tricks
+from tests.eval.report_material import material_of, record_of
 
 MakeRecord = Callable[..., Record]
 
@@ -40,15 +43,124 @@ def made(names: Iterable[str], *, knobs: str = "{}", setting: str = "one") -> Ma
     )
 
 
+def pairs_among(rows: Iterable[Made]) -> list[Pair]:
+    """Of rows that all have one seed."""
+    rows = list(rows)
+    return find_pairs(rows, {row.backbone: {0: 0.0} for row in rows})
+
+
 def parts(names: str) -> list[Made]:
     return [made(some) for n in range(len(names) + 1) for some in combinations(names, n)]
 
 
 def test_pairs_are_rows_that_differ_by_one_trick() -> None:
-    rows = [made(""), made("a"), made("ab"), made("cd")]
-    assert {(p.trick, p.having, p.lacking) for p in find_pairs(rows)} == {
+    rows = [made(""), made("a"), made("ab"), made("cd", setting="two")]
+    assert {(p.trick, p.having, p.lacking) for p in pairs_among(rows)} == {
         ("a", "a", "base"),
         ("b", "a+b", "a"),
+    }
+
+
+def test_the_papers_rows_make_bundles() -> None:
+    """Its table 6: efficient training adds five tricks at once, mixup comes with more epochs."""
+    names = ("standard", "efficient", "cosine", "smooth", "mixup")
+    rows = [
+        Made(
+            backbone=name,
+            setting="resnet50d",
+            tricks=frozenset((t, "{}") for t in RECIPES[name].trick_names),
+        )
+        for name in names
+    ]
+    found = [(p.trick, p.bundle, p.having, p.lacking) for p in pairs_among(rows)]
+    five = ("large_batch", "warmup", "zero_gamma", "no_bias_decay", "half_precision")
+    assert found == [  # those of one trick first
+        ("cosine_decay", (), "cosine", "efficient"),
+        ("label_smoothing", (), "smooth", "cosine"),
+        (" + ".join(five), five, "efficient", "standard"),
+        ("mixup + epochs", ("mixup", "epochs"), "mixup", "smooth"),
+    ]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sets(st.frozensets(st.sampled_from("abcde")), min_size=2, max_size=12))
+def test_no_row_lies_between_the_rows_of_a_pair(subsets: set[frozenset[str]]) -> None:
+    """The edges of the Hasse diagram, by its definition."""
+    found = {(p.having, p.lacking) for p in pairs_among([made(subset) for subset in subsets])}
+    assert found == {
+        (made(large).backbone, made(small).backbone)
+        for large in subsets
+        for small in subsets
+        if small < large and not any(small < between < large for between in subsets)
+    }
+
+
+@pytest.mark.parametrize("of_between", [{}, {7: 1.0}])
+def test_a_row_that_shares_no_seed_with_both_ends_lies_nowhere_between(
+    of_between: dict[int, float],
+) -> None:
+    """It failed, diverged, was only pretrained, or has other seeds: it tells nothing of them."""
+    rows = [made("ab"), made("a"), made("")]
+    ends = {"a+b": {0: 3.0, 1: 4.0}, "base": {0: 1.0, 1: 1.0}}
+    found = find_pairs(rows, {**ends, "a": of_between})
+    assert [(p.bundle, p.having, p.lacking) for p in found] == [(("a", "b"), "a+b", "base")]
+    assert [p.trick for p in find_pairs(rows, {**ends, "a": {1: 2.0}})] == ["b", "a"]
+
+
+def test_a_repeated_recipe_without_numbers_hides_none_that_has_them() -> None:
+    again = replace(made("a"), backbone="again")
+    rows, values = [made("a"), again, made("")], {"again": {0: 2.0}, "base": {0: 1.0}}
+    assert [(p.having, p.lacking) for p in find_pairs(rows, values)] == [("again", "base")]
+
+
+def test_pairs_are_found_by_each_metric_for_itself() -> None:
+    """A row in between that was only pretrained has a top-1, and no mAP."""
+    names = ("standard", "standard+label_smoothing", "standard+label_smoothing+mixup")
+    low, between, high = (f"resnet50d_{name}" for name in names)
+
+    def cell(name: str, seed: int, task: str, **metrics: float) -> Record:
+        measured = {key: Metric(value=value, n=9) for key, value in metrics.items()}
+        key = sha256(f"{name}, {seed}, {task}".encode()).hexdigest()[:16]
+        return record_of(name, seed, None, task=task, metrics=measured, key=key)
+
+    records = [
+        cell(name, seed, "classification", top1=50.0 + at + seed * at)
+        for at, name in enumerate((low, between, high))
+        for seed in (0, 1)
+    ]
+    records += [
+        cell(name, seed, "detection", mAP=30.0 + at * (3 + seed))
+        for at, name in enumerate((low, high))
+        for seed in (0, 1)
+    ]
+    found = section(material_of(records))
+    assert found is not None
+    (grid,) = [block for block in found.blocks if isinstance(block, Grid)]
+    shown = {row[0].text: [cell.text.split()[0] for cell in row[1:]] for row in grid.rows}
+    assert shown == {
+        "label_smoothing": ["+1.5", "–", "1"],
+        "mixup": ["+1.5", "–", "1"],
+        "label_smoothing + mixup (added together)": ["–", "+3.5", "1"],
+    }
+
+
+def test_a_bundle_of_tricks_that_stand_alone_is_left_out() -> None:
+    """It would say no more, and take from the others by the correction."""
+    pairs = [
+        Pair(trick="a", having="ha", lacking="l"),
+        Pair(trick="b", having="hb", lacking="l"),
+        Pair(trick="a + b", bundle=("a", "b"), having="hab", lacking="l2"),
+        Pair(trick="a + c", bundle=("a", "c"), having="hac", lacking="l2"),
+    ]
+    values = {name: {0: 1.0, 1: 2.0} for name in ("ha", "l", "hab", "hac", "l2")}
+    of_top1 = {
+        w.trick for w in worth_of_tricks({"top1": pairs}, {"top1": {**values, "hb": {0: 1.0}}})
+    }
+    assert of_top1 == {"a", "b", "a + c"}
+    assert {w.trick for w in worth_of_tricks({"mAP": pairs}, {"mAP": values})} == {
+        "a",
+        "a + b",
+        "a + c",
     }
 
 
@@ -58,8 +170,8 @@ def test_other_knobs_settings_and_bases_make_no_pair() -> None:
     other_setting = made("ab", setting="two")
     own_base = Made(backbone="y", setting="one", tricks=made("ab").tricks, base="1" * 64)
     its_base = Made(backbone="z", setting="one", tricks=plain.tricks, base="2" * 64)
-    assert find_pairs([plain, other_knob, other_setting]) == []
-    assert find_pairs([own_base, its_base]) == []
+    assert pairs_among([plain, other_knob, other_setting]) == []
+    assert pairs_among([own_base, its_base]) == []
 
 
 def test_pairs_come_from_names_and_from_what_pretrainings_recorded(
@@ -83,7 +195,7 @@ def test_pairs_come_from_names_and_from_what_pretrainings_recorded(
     ]
     rows, unknown = known_rows(records)
     assert unknown == ["/x/artifact"]
-    assert find_pairs(rows.values()) == [
+    assert pairs_among(rows.values()) == [
         Pair(trick="label_smoothing", having="resnet50d_mine", lacking="resnet50d_other"),
         Pair(trick="warmup", having="resnet18b_mixup", lacking="resnet18b_mixup-warmup"),
     ]
@@ -96,7 +208,7 @@ def test_other_knobs_are_another_trick() -> None:
         Made(backbone=f"n{at}", setting="one", tricks=row.tricks) for at, row in enumerate(shares)
     ]
     foreign = made(["other"], knobs="3")  # a recipe of other people's may hold anything
-    pairs = find_pairs([made(""), *rows, foreign])
+    pairs = pairs_among([made(""), *rows, foreign])
     assert {(pair.trick, pair.having) for pair in pairs} == {
         ("label_noise(0.2)", "n0"),
         ("label_noise(0.5)", "n1"),
@@ -106,7 +218,7 @@ def test_other_knobs_are_another_trick() -> None:
         made("a", knobs='{"k":1,"teacher":"t","same":0}'),
         made("a", knobs='{"k":1,"teacher":"u","same":0}', setting="two"),
     ]
-    pairs = find_pairs([made(""), made("", setting="two"), *several])
+    pairs = pairs_among([made(""), made("", setting="two"), *several])
     assert [pair.trick for pair in pairs] == ["a(teacher=t)", "a(teacher=u)"]
 
 
@@ -117,7 +229,7 @@ def test_pairs_that_share_a_training_are_one_context() -> None:
     ]
     scores = {"mAP": {f"h{n}": {0: 11.0 + n} for n in range(3)}}
     scores["mAP"] |= {f"l{n}": {0: 10.0} for n in range(3)}
-    (found,) = worth_of_tricks(pairs, scores)
+    (found,) = worth_of_tricks(dict.fromkeys(scores, pairs), scores)
     units = [1.0, mean([2.0, 3.0, 3.0])]
     assert (found.units, found.difference.n) == ("contexts", 2)
     assert found.difference.mean == pytest.approx(mean(units))
@@ -130,7 +242,7 @@ def test_rows_of_two_bases_do_not_hide_each_other() -> None:
         for base in "12"
         for names in ("", "a", "ab", "b")
     ]
-    found = {(pair.trick, pair.having, pair.lacking) for pair in find_pairs(rows)}
+    found = {(pair.trick, pair.having, pair.lacking) for pair in pairs_among(rows)}
     assert found == {
         pair
         for base in "12"
@@ -169,7 +281,7 @@ def test_of_unknown_bases_the_recorded_numbers_decide(make_record: MakeRecord) -
             record("unknown", 0.2, 256, "mine"),
         ]
     )
-    assert {(pair.trick, pair.having, pair.lacking) for pair in find_pairs(rows.values())} == {
+    assert {(pair.trick, pair.having, pair.lacking) for pair in pairs_among(rows.values())} == {
         ("mixup", "resnet50d_ours_mixup", "resnet50d_ours"),
         ("mixup", "resnet50d_their_mixup", "resnet50d_theirs"),
         ("large_batch", "resnet50d_large", "resnet50d_ours"),
@@ -213,7 +325,7 @@ def test_the_interval_is_over_contexts_where_there_are_more_of_them() -> None:
             **{f"l{n}": {0: 10.0, 1: 20.0, 7: 5.0} for n in range(3)},
         }
     }
-    (found,) = worth_of_tricks(pairs, scores)
+    (found,) = worth_of_tricks(dict.fromkeys(scores, pairs), scores)
     means = [1.5, 4.0, 1.0]
     half = stats.t.ppf(0.975, 2) * stdev(means) / math.sqrt(3)
     assert found.units == "contexts"
@@ -232,7 +344,7 @@ def test_the_interval_is_over_seeds_where_there_are_more_of_them() -> None:
             **{f"l{n}": dict.fromkeys(range(3), 50.0) for n in range(2)},
         }
     }
-    (found,) = worth_of_tricks(pairs, scores)
+    (found,) = worth_of_tricks(dict.fromkeys(scores, pairs), scores)
     by_seed = [2.0, 2.3, 2.3]
     assert found.units == "seeds"
     assert found.difference.n == 3
@@ -251,7 +363,7 @@ def test_p_values_are_corrected_over_the_tricks() -> None:
         }
     }
     p = {t: stats.ttest_1samp(gain, 0).pvalue for t, gain in gains.items()}
-    corrected = {w.trick: w.p_value for w in worth_of_tricks(pairs, scores)}
+    corrected = {w.trick: w.p_value for w in worth_of_tricks(dict.fromkeys(scores, pairs), scores)}
     assert corrected["a"] == pytest.approx(3 * p["a"])
     assert corrected["b"] == pytest.approx(max(3 * p["a"], 2 * p["b"]))
     assert corrected["c"] == pytest.approx(p["c"])
@@ -259,10 +371,35 @@ def test_p_values_are_corrected_over_the_tricks() -> None:
 
 def test_one_difference_alone_has_no_interval() -> None:
     pair = Pair(trick="t", having="h", lacking="l")
-    (found,) = worth_of_tricks([pair], {"mAP": {"h": {0: 3.0}, "l": {0: 1.0}}})
+    (found,) = worth_of_tricks({"mAP": [pair]}, {"mAP": {"h": {0: 3.0}, "l": {0: 1.0}}})
     assert (found.difference.mean, found.difference.ci95) == (2.0, None)
     assert found.verdict == "no evidence"
-    assert worth_of_tricks([pair], {"mAP": {"h": {0: 3.0}, "l": {1: 1.0}}}) == []
+    assert worth_of_tricks({"mAP": [pair]}, {"mAP": {"h": {0: 3.0}, "l": {1: 1.0}}}) == []
+
+
+def test_of_one_seed_the_images_decide() -> None:
+    pair = Pair(trick="t", having="h", lacking="l")
+    scores = {"mAP": {"h": {0: 13.0}, "l": {0: 11.0}}}
+    seen = ByImage(mean=2.0, ci95=(0.5, 3.1), n_images=200, p_value=0.01)
+    asked: list[tuple[str, list[tuple[Pair, int]]]] = []
+
+    def by_image(metric: str, differences: Sequence[tuple[Pair, int]]) -> ByImage:
+        asked.append((metric, list(differences)))
+        return seen
+
+    (found,) = worth_of_tricks({"mAP": [pair]}, scores, by_image)
+    assert asked == [("mAP", [(pair, 0)])]
+    assert (found.units, found.difference.n, found.difference.ci95) == ("images", 200, (0.5, 3.1))
+    assert (found.p_value, found.verdict) == (0.01, "better")
+    # What is not of these numbers is not used; nor is it where the seeds can tell.
+    seen = replace(seen, mean=5.0)
+    (found,) = worth_of_tricks({"mAP": [pair]}, scores, by_image)
+    assert (found.units, found.difference.ci95) == ("", None)
+    asked.clear()
+    worth_of_tricks(
+        {"mAP": [pair]}, {"mAP": {"h": {0: 3.0, 1: 4.0}, "l": {0: 1.0, 1: 1.0}}}, by_image
+    )
+    assert asked == []
 
 
 ADDITIVE = {"a": 3.0, "b": -1.0, "c": 0.5}
@@ -272,8 +409,33 @@ def test_in_an_additive_game_each_gets_its_own() -> None:
     rows = parts("abc")
     scores = {r.backbone: {0: 20 + sum(ADDITIVE[name] for name in r.names)} for r in rows}
     values = shapley_values(rows, scores)["a+b+c"]
-    assert {name: value.value for name, value in values.items()} == pytest.approx(ADDITIVE)
+    assert {name: found.value.mean for name, found in values.items()} == pytest.approx(ADDITIVE)
     assert all(value.error is None for value in values.values())
+
+
+def test_each_seed_has_its_own_shapley_value() -> None:
+    """The interval is over the seeds, the verdict after Holm's correction over the tricks."""
+    by_trick = {"a": [3.0, 3.4, 3.1], "b": [-1.0, 0.5, 1.2], "c": [0.5, 0.9, 1.4]}
+    rows = parts("abc")
+    scores = {
+        r.backbone: {seed: 20 + sum(by_trick[name][seed] for name in r.names) for seed in range(3)}
+        for r in rows
+    }
+    scores["base"][7] = 99.0  # a seed that the others do not have
+    values = shapley_values(rows, scores)["a+b+c"]
+    p = {t: stats.ttest_1samp(of, 0).pvalue for t, of in by_trick.items()}
+    assert p["a"] < p["c"] < p["b"]
+    for trick, of in by_trick.items():
+        half = stats.t.ppf(0.975, 2) * stdev(of) / math.sqrt(3)
+        assert values[trick].value.n == 3
+        assert values[trick].value.ci95 == pytest.approx((mean(of) - half, mean(of) + half))
+    assert values["a"].p_value == pytest.approx(3 * p["a"])
+    assert values["c"].p_value == pytest.approx(2 * p["c"])
+    assert {t: found.verdict for t, found in values.items()} == {
+        "a": "better",
+        "b": "no evidence",
+        "c": "no evidence",
+    }
 
 
 def test_a_glove_game_by_hand() -> None:
@@ -282,7 +444,7 @@ def test_a_glove_game_by_hand() -> None:
     rows = parts("abc")
     scores = {r.backbone: {0: float("a" in r.names and len(r.names) > 1)} for r in rows}
     values = shapley_values(rows, scores)["a+b+c"]
-    assert {name: value.value for name, value in values.items()} == pytest.approx(
+    assert {name: found.value.mean for name, found in values.items()} == pytest.approx(
         {"a": 4 / 6, "b": 1 / 6, "c": 1 / 6}
     )
 
@@ -302,11 +464,11 @@ def test_sampled_orders_give_the_mean_and_its_standard_error() -> None:
     values = shapley_values(rows, scores)["a+b+c+d+e+f"]
     late = [1.0 if order.index("a") > order.index("b") else 0.0 for order in orders]
     assert values["a"].orders == 3
-    assert values["a"].value == pytest.approx(mean(late))
+    assert values["a"].value.mean == pytest.approx(mean(late))
     assert values["a"].error == pytest.approx(stdev(late) / math.sqrt(3))
-    assert values["c"].value == pytest.approx(2.0)
+    assert values["c"].value.mean == pytest.approx(2.0)
     assert values["c"].error == pytest.approx(0.0)
-    assert sum(value.value for value in values.values()) == pytest.approx(9.0)
+    assert sum(found.value.mean for found in values.values()) == pytest.approx(9.0)
 
 
 def test_an_order_that_happens_to_be_there_is_no_sample() -> None:
@@ -371,6 +533,32 @@ def test_the_section_says_which_tricks_helped_and_where(make_record: MakeRecord)
     assert rows["warmup"][1].text.startswith("+5.0 [")
     assert "resnet50d_mixup minus resnet50d_mixup-warmup" in rows["warmup"][1].detail
     assert rows["zero_gamma"][1].text.endswith("no evidence")
+    _draw(found)
+
+
+def test_the_section_names_bundles_and_what_holm_takes_back(make_record: MakeRecord) -> None:
+    gains = {
+        "resnet50d_smooth": [0.0, 0.1, 0.2],
+        "resnet50d_mixup": [2.0, 2.1, 2.9],
+        "resnet50d_cosine": [-0.3, 0.4, 0.1],
+    }
+    found = section(material(rows_of(make_record, gains)))
+    assert found is not None
+    assert found.lead.startswith("1 trick and 1 bundle of tricks were added to")
+    rows = {row[0].text: row for row in grid_of(found).rows}
+    assert list(rows) == ["label_smoothing", "mixup + epochs (added together)"]
+    p = stats.ttest_1samp([2.0, 2.0, 2.7], 0).pvalue
+    assert p < 0.05  # and so is 2 p: there is evidence
+    assert f"p = {2 * p:.3g}" in rows["mixup + epochs (added together)"][1].detail
+    gains["resnet50d_mixup"] = [2.0, 2.1, 3.8]
+    p = stats.ttest_1samp([2.0, 2.0, 3.6], 0).pvalue
+    assert 0.025 < p < 0.05
+    found = section(material(rows_of(make_record, gains)))
+    assert found is not None
+    cell = grid_of(found).rows[1][1]
+    assert cell.text.endswith("no evidence")
+    assert "holds for this row alone; over the 2 rows" in cell.detail
+    assert "holds for this row alone" not in grid_of(found).rows[0][1].detail
     _draw(found)
 
 

@@ -12,11 +12,13 @@ import pytest
 from scipy.stats import kendalltau
 
 from eval.intervals import Interval
-from eval.records import Record
+from eval.records import Record, TaskName
+from eval.sections.common_seeds import common_seeds
 from eval.sections.material import Material
+from eval.sections.scatter import MOST_LABELS, spread
 from eval.sections.section import Grid, Paragraph, Plot, Section
 from eval.sections.upstream_downstream import section
-from eval.sections.upstream_plots import MOST_LABELS, Point, draw_named, draw_panels, spread
+from eval.sections.upstream_plots import Point, draw_named, draw_panels
 from eval.summary import RowName, make_table
 
 Make = Callable[..., Record]
@@ -59,7 +61,7 @@ def make_material(make_record: Make) -> Callable[..., Material]:
             for name in scores
         ]
         seeds = sorted({record.seed for record in records})
-        tasks = ("detection", "segmentation", "probes")
+        tasks: tuple[TaskName, ...] = ("detection", "segmentation", "probes")
         table = make_table(records, benchmark=benchmark, rows=rows, seeds=seeds, tasks=tasks)
         return Material(table=table, records=tuple(records), evidence=lambda record: None)
 
@@ -113,17 +115,18 @@ def test_taus_are_those_of_scipy_over_means_of_seeds(make_material: Any) -> None
     found = made(make_material(scores))
     grid = grids(found)[0]
     expected = kendalltau([sum(x) for x in top1], [sum(y) for y in mean_ap])
-    said = row_of(grid, "top-1")
-    assert said[1].startswith(f"{expected.statistic:+.2f} [")
-    assert said[1].endswith("n = 6")
-    assert said[3] == "–"  # a control has no top-1
-    knn = row_of(grid, "k-NN")
-    assert knn[1].startswith("-1.00 [")
-    assert knn[3].endswith("n = 7")
+    said = row_of(grid, "top-1", "mAP")
+    assert said[2] == f"{expected.statistic:+.2f}"
+    assert said[4:6] == ["6", "2"]  # rows and seeds
+    assert said[8] == "–"  # a control has no top-1
+    knn = row_of(grid, "k-NN", "mAP")
+    assert knn[2] == "-1.00"
+    assert knn[8].startswith("-1.00 [")  # the control is the worst by mAP, the best by k-NN
     perfect = kendalltau(range(6), range(6)).pvalue
     corrected = sorted([perfect * 2, max(perfect * 2, expected.pvalue)])
-    assert float(knn[2]) == pytest.approx(corrected[0], rel=0.05)  # shown with two digits
-    assert float(said[2]) == pytest.approx(corrected[1], rel=0.05)  # shown with two digits
+    assert float(knn[6]) == pytest.approx(corrected[0], rel=0.05)  # shown with two digits
+    assert float(said[6]) == pytest.approx(corrected[1], rel=0.05)  # shown with two digits
+    assert (knn[7], said[7]) == ("the other way round", "no evidence")
     drawn(found)
 
 
@@ -149,9 +152,9 @@ def test_ranks_that_run_against_each_other_are_no_prediction(make_material: Any)
     assert "Top-1 ranks backbones against mAP here" in made(make_material(scores)).lead
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [1, 2, 3])
 def test_few_backbones_rank_nothing_and_the_section_says_so(make_material: Any, count: int) -> None:
-    scores = {f"resnet50d_{i}": {"top1": [50.0 + i], "mAP": [20.0]} for i in range(count)}
+    scores = {f"resnet50d_{i}": {"top1": [50.0 + i], "mAP": [20.0 + i]} for i in range(count)}
     found = made(make_material(scores))
     assert "cannot be said" in found.lead
     assert any(f"{count} pretrained backbone" in text for text in found.left_out)
@@ -175,15 +178,42 @@ def test_nothing_to_say_makes_no_section(make_material: Any) -> None:
 
 def test_a_run_without_a_number_is_left_out(make_material: Any) -> None:
     scores: dict[str, Any] = {
-        f"resnet50d_{i}": {"top1": [50.0 + i], "mAP": [20.0 + i]} for i in range(4)
+        f"resnet50d_{i}": {"top1": [50.0 + i], "mAP": [20.0 + i]} for i in range(5)
     }
     scores["resnet50d_odd"] = {"top1": [99.0], "mAP": [None]}
-    assert row_of(grids(made(make_material(scores)))[0], "top-1")[1].endswith("n = 4")
+    assert row_of(grids(made(make_material(scores)))[0], "top-1", "mAP")[4] == "5"
     scores["resnet50d_0"] = {"top1": [1.0], "mAP": [99.0]}  # would turn the ranks over
     diverged = make_material(scores, statuses={"resnet50d_0": "diverged"})
-    said = row_of(grids(made(diverged))[0], "top-1")[1]
-    assert said.startswith("+1.00")
-    assert said.endswith("n = 3")
+    said = row_of(grids(made(diverged))[0], "top-1", "mAP")
+    assert (said[2], said[4]) == ("+1.00", "4")
+    assert said[7] == "no evidence"  # of four rows there is no interval
+
+
+def test_ranks_are_of_the_same_seeds(make_material: Any) -> None:
+    """Each row's score rises from seed to seed, so that a row of seed 0 alone would rank last."""
+    scores: dict[str, Any] = {
+        f"resnet50d_{i}": {"top1": [i, 30.0 + i, 60.0 + i], "mAP": [i, 20.0 + i, 40.0 + i]}
+        for i in range(6)
+    }
+    scores["resnet50d_9"] = {"top1": [9.0], "mAP": [9.0]}
+    scores["resnet50d_mixed"] = {"top1": [99.0, 99.0, 99.0], "mAP": [1.0]}
+    scores["scratch:resnet50d"] = {"mAP": [1.0, 2.0, 3.0]}
+    found = made(make_material(scores))
+    said = row_of(grids(found)[0], "top-1", "mAP")
+    assert (said[2], said[4], said[5]) == ("+1.00", "6", "3")
+    assert "over 6 backbones, 3 seeds each, without resnet50d_9, resnet50d_mixed" in found.lead
+    (told,) = [text for text in found.left_out if "resnet50d_9 (1 of 3 seeds)" in text]
+    assert "fewer" not in told
+    drawn(found)
+
+
+def test_the_seeds_in_common_are_those_of_most_scores() -> None:
+    assert common_seeds({}) == ()
+    assert common_seeds({"a": [], "b": [4]}) == (4,)
+    assert common_seeds({"a": [0, 1, 2], "b": [2, 1, 0], "c": [0]}) == (0, 1, 2)
+    # Two seeds of nine rows are more than three of one.
+    assert common_seeds({"x": [0, 1, 2], **{str(i): [0, 1] for i in range(9)}}) == (0, 1)
+    assert common_seeds({"a": [0, 1], "b": [1, 2]}) == (1,)  # both, rather than one alone
 
 
 def test_hostile_names_draw_and_many_points_are_not_all_named(make_material: Any) -> None:

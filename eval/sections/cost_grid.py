@@ -1,0 +1,118 @@
+"""The table of what each backbone costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from eval.intervals import Interval, interval
+from eval.sections.common_seeds import of_seeds
+from eval.sections.material import Material
+from eval.sections.prices import Price, Speeds
+from eval.sections.section import Cell, Grid, number
+from eval.summary import Row
+from eval.tables import duration
+from eval.text import in_one_line
+
+
+def cost_grid(material: Material, prices: Sequence[Price], speeds: Mapping[str, Speeds]) -> Grid:
+    """speeds: at 224 and at detection's size, in this order."""
+    memory = _forward_memory(material)
+    asked = len(material.table.seeds)
+    most = max((len(price.pretraining) for price in prices), default=0)
+    tuned = max((_tuned_seeds(price) for price in prices), default=0)
+    rows = []
+    for price in prices:
+        cost = price.row.cost
+        parameters = cost.get("parameters")
+        rows.append(
+            (
+                Cell(text=in_one_line(price.name)),
+                number(None if parameters is None else parameters / 1e6, 2),
+                _gmacs_cell(price.row),
+                *(_speed_cell(of.get(price.architecture)) for of in speeds.values()),
+                number(memory.get(price.name), 0),
+                number(cost.get("peak_memory_mb"), 0),
+                _pretraining_cell(price, most, asked),
+                number(None)
+                if price.teacher is None
+                else Cell(text=duration(price.teacher), sort=price.teacher),
+                _fine_tuning_cell(price, tuned, asked),
+            )
+        )
+    return Grid(
+        caption="What each backbone costs",
+        header=(
+            "backbone",
+            "parameters (M)",
+            "GMACs",
+            "images/s at 224",
+            "images/s at detection's size",
+            "forward memory (MiB)",
+            "training memory (MiB)",
+            "pretraining",
+            "its teacher",
+            "fine-tuning",
+        ),
+        rows=tuple(rows),
+        notes=(
+            "images/s: forward pass of the backbone alone, the mean over all measurements of its "
+            "architecture, since the weights do not matter; forward memory: the most that the "
+            "tensors of one such pass at 224 take.",
+            "Times are means over seeds on the machines that the records name; “1 of 3 seeds” "
+            "stands where there are fewer than of other rows. A teacher is trained once for all "
+            "seeds and stands apart.",
+        ),
+    )
+
+
+def _forward_memory(material: Material) -> dict[str, float]:
+    """By backbone, in MiB."""
+    return {
+        record.backbone: record.cost["forward_memory_mb_224"]
+        for record in material.of_task("speed")
+        if "forward_memory_mb_224" in record.cost
+    }
+
+
+def _gmacs_cell(row: Row) -> Cell:
+    cell, side = number(row.cost.get("gmacs"), 2), row.cost.get("gmacs_image_size")
+    if side is None or cell.sort is None:
+        return cell
+    return Cell(text=cell.text, sort=cell.sort, detail=f"of one image of {side:.0f} pixels")
+
+
+def _speed_cell(speed: Interval | None) -> Cell:
+    if speed is None:
+        return number(None)
+    cell = number(speed.mean, 0 if speed.mean >= 100 else 1)
+    detail = f"{speed.n} measurement{'' if speed.n == 1 else 's'}"
+    if speed.std is not None:
+        detail += f", standard deviation {speed.std:.1f}"
+    return Cell(text=cell.text, sort=cell.sort, detail=detail)
+
+
+def _pretraining_cell(price: Price, most: int, asked: int) -> Cell:
+    mean = interval(list(price.pretraining.values()))
+    if mean is None:
+        return number(None)
+    few = f" ({of_seeds(mean.n, asked)})" if mean.n < most else ""
+    told = "; ".join(
+        f"seed {seed}: {duration(price.pretraining[seed])}" for seed in sorted(price.pretraining)
+    )
+    return Cell(text=f"{duration(mean.mean)}{few}", sort=mean.mean, detail=told)
+
+
+def _tuned_seeds(price: Price) -> int:
+    return min((mean.n for mean in price.fine_tuning.values()), default=0)
+
+
+def _fine_tuning_cell(price: Price, most: int, asked: int) -> Cell:
+    if not price.fine_tuning:
+        return number(None)
+    total, seeds = sum(mean.mean for mean in price.fine_tuning.values()), _tuned_seeds(price)
+    few = f" ({of_seeds(seeds, asked)})" if seeds < most else ""
+    told = "; ".join(
+        f"{task}: {duration(mean.mean)} over {mean.n} seed{'' if mean.n == 1 else 's'}"
+        for task, mean in price.fine_tuning.items()
+    )
+    return Cell(text=f"{duration(total)}{few}", sort=total, detail=told)

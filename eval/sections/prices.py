@@ -1,0 +1,121 @@
+"""What each row costs: times of its trainings, and the speed of its architecture."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from eval.intervals import Interval, interval
+from eval.records import Record, TaskName
+from eval.sections.material import Material
+from eval.summary import Row
+
+SCORES: dict[str, TaskName] = {"mAP": "detection", "mIoU": "segmentation"}
+"""What is bought, and the task that measures it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """One row. Times in seconds; None where not known.
+
+    pretraining: by seed; empty for what is not trained here. teacher: of its teacher, which all
+    seeds share: counted once. fine_tuning: by task, over seeds.
+    """
+
+    row: Row
+    architecture: str
+    pretraining: Mapping[int, float]
+    teacher: float | None
+    fine_tuning: Mapping[str, Interval]
+
+    @property
+    def name(self) -> str:
+        return self.row.name.backbone
+
+    @property
+    def is_control(self) -> bool:
+        """Of random weights: nothing is spent until they are there."""
+        return not self.pretraining and self.name.startswith("scratch:")
+
+    def until_weights(self, seeds: Collection[int] = ()) -> float | None:
+        """Pretraining with the teacher's: the mean over these seeds, or over all that there are
+        where one of them is not there."""
+        chosen = seeds if seeds and set(seeds) <= self.pretraining.keys() else self.pretraining
+        mean = interval([self.pretraining[seed] for seed in chosen])
+        return None if mean is None else mean.mean + (self.teacher or 0.0)
+
+
+Speeds = Mapping[str, Interval]
+"""By architecture: images/s over the measurements of all its rows, whose weights do not matter."""
+
+
+def prices_of(material: Material) -> list[Price]:
+    """Of each row of the table, in its order."""
+    by_row: dict[str, list[Record]] = defaultdict(list)
+    for record in material.records:
+        if record.status == "ok":
+            by_row[record.backbone].append(record)
+    prices = []
+    for row in material.table.rows:
+        records = by_row.get(row.name.backbone, [])
+        tunings = {task: interval(_seconds(records, task)) for task in SCORES.values()}
+        prices.append(
+            Price(
+                row=row,
+                architecture=row.name.control or row.name.backbone,
+                pretraining={
+                    record.seed: record.cost["seconds"]
+                    for record in records
+                    if record.task == "classification" and "seconds" in record.cost
+                },
+                teacher=_teacher_seconds(records, by_row),
+                fine_tuning={task: mean for task, mean in tunings.items() if mean is not None},
+            )
+        )
+    return prices
+
+
+def _seconds(records: Iterable[Record], task: str) -> list[float]:
+    return [r.cost["seconds"] for r in records if r.task == task and "seconds" in r.cost]
+
+
+def _teacher_seconds(
+    records: Sequence[Record], by_row: Mapping[str, Sequence[Record]]
+) -> float | None:
+    """Of the teacher's training: what the student's record says, else the teacher's own row."""
+    found = [
+        record.cost["teacher_seconds"]
+        for record in records
+        if record.task == "classification" and "teacher_seconds" in record.cost
+    ]
+    if found:
+        return max(found)
+    name = next((teacher for r in records if (teacher := teacher_of(r)) is not None), None)
+    own = interval(_seconds(by_row.get(name, []), "classification")) if name is not None else None
+    return None if own is None else own.mean
+
+
+def teacher_of(record: Record) -> str | None:
+    """The name that a pretraining's recipe gives its teacher."""
+    found: object = record.protocol if record.task == "classification" else None
+    for key in ("recipe", "tricks", "distillation", "teacher"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def speeds_of(material: Material, prices: Sequence[Price], size: str) -> Speeds:
+    """size: "224" or "detection", of the image."""
+    architecture = {price.name: price.architecture for price in prices}
+    found: dict[str, list[float]] = defaultdict(list)
+    for record in material.of_task("speed"):
+        metric = record.metrics.get(f"images_per_second_{size}")
+        if record.backbone in architecture and metric is not None and metric.value is not None:
+            found[architecture[record.backbone]].append(metric.value)
+    return {name: mean for name, values in found.items() if (mean := interval(values)) is not None}
+
+
+def machines_of(records: Iterable[Record]) -> int:
+    """How many different machines, or numbers of threads, these come from."""
+    named = ("cpu", "accelerator", "threads")
+    return len({tuple(record.environment.get(name) for name in named) for record in records})

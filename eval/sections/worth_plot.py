@@ -1,0 +1,96 @@
+"""A forest of what each trick is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from eval.intervals import Interval
+from eval.sections.section import Plot
+from eval.text import in_one_line
+from eval.trick_worth import METRICS, Worth
+
+_MOST_DRAWN = 40
+_LONGEST_NAME = 28
+
+
+def forest(found: Sequence[Worth]) -> Plot:
+    """The tricks that make the largest differences in any metric, at most 40."""
+    largest: dict[str, float] = {}
+    for worth in found:
+        size = abs(worth.difference.mean)
+        largest[worth.trick] = max(size, largest.get(worth.trick, 0.0))
+    tricks = sorted(largest, key=lambda trick: -largest[trick])[:_MOST_DRAWN]
+    panels = {
+        METRICS[metric]: {w.trick: w for w in found if w.metric == metric and w.trick in tricks}
+        for metric in METRICS
+    }
+    panels = {shown: row for shown, row in panels.items() if row}
+    said = "; ".join(
+        f"{shown}: "
+        + ", ".join(f"{in_one_line(t)} {w.difference.mean:+.1f}" for t, w in row.items())
+        for shown, row in panels.items()
+    )
+    few = "" if len(largest) == len(tricks) else f" The {len(tricks)} largest of {len(largest)}."
+    return Plot(
+        caption=f"What each trick adds, with its 95% interval.{few}",
+        alt=f"Forest plot. {said}",
+        draw=_draw(tricks, panels),
+        size=(6.8, 1.5 + 0.24 * len(tricks)),
+    )
+
+
+def _draw(
+    tricks: Sequence[str], panels: Mapping[str, Mapping[str, Worth]]
+) -> Callable[[Any], None]:
+    def draw(figure: Any) -> None:
+        from matplotlib import rcParams
+
+        ink = rcParams["text.color"]  # the page's, light or dark
+        grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        heights = {trick: len(tricks) - place for place, trick in enumerate(tricks)}
+        for axes, (shown, row) in zip(grid, panels.items(), strict=True):
+            axes.axvline(0, color=ink, linewidth=0.8, linestyle=":")
+            for sure, style in ((True, "o"), (False, "D")):
+                drawn = [w for w in row.values() if (w.verdict != "no evidence") == sure]
+                axes.errorbar(
+                    [w.difference.mean for w in drawn],
+                    [heights[w.trick] for w in drawn],
+                    xerr=list(zip(*(_reach(w.difference) for w in drawn), strict=True)) or None,
+                    fmt=style,
+                    markersize=5,
+                    markerfacecolor=None if sure else "none",
+                    capsize=2,
+                    label="evidence" if sure else "no evidence",
+                )
+            axes.set_xlabel(f"Δ {shown}")
+            axes.set_ylim(0.3, len(tricks) + 0.7)
+            means = [w.difference.mean for w in row.values()]
+            _limit(axes, means, [w.difference for w in row.values()])
+        grid[0].set_yticks(list(heights.values()), [_short(trick) for trick in heights])
+        # Above the panels, where it hides no interval.
+        handles, labels = grid[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="upper center", ncols=2, fontsize="small", frameon=False)
+        top = 1 - 0.3 / figure.get_size_inches()[1]
+        figure.set_layout_engine("tight", rect=(0, 0, 1, top))
+
+    return draw
+
+
+def _limit(axes: Any, means: Sequence[float], drawn: Sequence[Interval]) -> None:
+    """Of two seeds' intervals some reach far: they may leave the picture, the means do not."""
+    span = max(1.0, *(abs(mean) for mean in means))
+    reach = max([abs(bound) for one in drawn for bound in one.ci95 or ()] + [span])
+    limit = min(reach, 4 * span) * 1.08
+    axes.set_xlim(-limit, limit)
+
+
+def _reach(value: Interval) -> tuple[float, float]:
+    """From the mean to either end; an interval by image need not lie around it."""
+    low, high = value.ci95 or (value.mean, value.mean)
+    return max(0.0, value.mean - low), max(0.0, high - value.mean)
+
+
+def _short(name: str) -> str:
+    name = in_one_line(name).replace("$", "")  # matplotlib would set what is between two as maths
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
