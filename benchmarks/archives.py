@@ -15,7 +15,7 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -49,7 +49,7 @@ _DAMAGED = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Member:
+class Member:
     """size: as its header says; file: what is in it, None for a folder."""
 
     name: str
@@ -57,31 +57,95 @@ class _Member:
     file: IO[bytes] | None
 
 
-def extract(archive: Path, folder: Path, *, most_bytes: int) -> int:
+def members(archive: Path) -> Iterator[Member]:
+    """Everything in `archive`, in its order; each one's content can be read until the next is asked
+    for. All headers are read, no content. Raises DataError as `extract` does."""
+    with open_data(archive, most_bytes=2**63) as packed:
+        yield from _members(archive, packed)
+
+
+def inner_members(archive: Path, member: Member) -> Iterator[Member]:
+    """The same for an archive that is a member of `archive`."""
+    assert member.file is not None, "a folder is no archive"
+    yield from _members(archive / member.name, member.file)
+
+
+def extract(
+    archive: Path,
+    folder: Path,
+    *,
+    most_bytes: int,
+    place: Callable[[PurePosixPath], PurePosixPath] | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> int:
     """Unpack `archive` as `folder`, whole or not at all; returns how many files there are.
 
     folder: must not be there; what is written lies in `<folder>.partial` until it is whole, and
     what a killed call left there is removed first. most_bytes: that it may unfold to in all.
-    Owners, modes and times in the archive are not taken over.
+    place: where in `folder` a file goes, by its name in the archive; may raise DataError. advance:
+    is told how many bytes more are written. Owners, modes and times in the archive are not taken
+    over.
 
     Raises DataError naming archive and member: a name with `..`, absolute, or used twice; a link, a
     device or a sparse file; more bytes than allowed, than its own size makes likely, or than the
     disk has room for; a damaged archive. OSError: `folder` is there, or cannot be written.
     """
+    with open_data(archive, most_bytes=2**63) as packed:
+        return _extract(
+            archive,
+            packed,
+            folder,
+            packed_bytes=os.fstat(packed.fileno()).st_size,
+            most_bytes=most_bytes,
+            place=place,
+            advance=advance,
+        )
+
+
+def extract_member(
+    archive: Path,
+    member: Member,
+    folder: Path,
+    *,
+    most_bytes: int,
+    advance: Callable[[int], None] | None = None,
+) -> int:
+    """The same for an archive that is a member of `archive`, without writing it first."""
+    assert member.file is not None, "a folder is no archive"
+    return _extract(
+        archive / member.name,
+        member.file,
+        folder,
+        packed_bytes=member.size,
+        most_bytes=most_bytes,
+        advance=advance,
+    )
+
+
+def _extract(
+    archive: Path,
+    packed: IO[bytes],
+    folder: Path,
+    *,
+    packed_bytes: int,
+    most_bytes: int,
+    place: Callable[[PurePosixPath], PurePosixPath] | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> int:
     if folder.exists():
         raise FileExistsError(errno.EEXIST, "a folder to unpack to must not be there", str(folder))
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        with open_data(archive, most_bytes=2**63) as packed:
-            likely = max(RATIO_COUNTS_FROM, MOST_RATIO * archive.stat().st_size)
-            limits = {
-                f"{most_bytes:,} bytes are allowed": most_bytes,
-                f"its own size makes {likely:,} likely": likely,
-                f"{(free := shutil.disk_usage(partial).free):,} bytes are free": free,
-            }
-            files = _write_all(archive, _members(archive, packed), partial, _Budget(limits))
+        likely = max(RATIO_COUNTS_FROM, MOST_RATIO * packed_bytes)
+        limits = {
+            f"{most_bytes:,} bytes are allowed": most_bytes,
+            f"its own size makes {likely:,} likely": likely,
+            f"{(free := shutil.disk_usage(partial).free):,} bytes are free": free,
+        }
+        budget = _Budget(limits, advance)
+        files = _write_all(archive, _members(archive, packed), partial, budget, place)
         # One sync for all: an fsync for each of a million files would take hours.
         os.sync()
         partial.rename(folder)
@@ -93,11 +157,12 @@ def extract(archive: Path, folder: Path, *, most_bytes: int) -> int:
 class _Budget:
     """How many bytes may be written: the least of several limits, which are named."""
 
-    def __init__(self, limits: dict[str, int]) -> None:
+    def __init__(self, limits: dict[str, int], advance: Callable[[int], None] | None) -> None:
         self.reason, self.most = min(limits.items(), key=lambda item: item[1])
+        self.advance = advance
         self.written = 0
 
-    def require(self, archive: Path, member: _Member, size: int) -> None:
+    def require(self, archive: Path, member: Member, size: int) -> None:
         """DataError where `size` more bytes are too many."""
         if self.written + size > self.most:
             raise DataError(
@@ -105,11 +170,28 @@ class _Budget:
                 "nothing of it is kept"
             )
 
+    def count(self, size: int) -> None:
+        """`size` more bytes are written."""
+        self.written += size
+        if self.advance is not None:
+            self.advance(size)
 
-def _write_all(archive: Path, members: Iterator[_Member], folder: Path, budget: _Budget) -> int:
+
+def _write_all(
+    archive: Path,
+    members: Iterator[Member],
+    folder: Path,
+    budget: _Budget,
+    place: Callable[[PurePosixPath], PurePosixPath] | None,
+) -> int:
     files = 0
     for member in members:
-        path = folder / _safe_name(archive, member.name)
+        name = _safe_name(archive, member.name)
+        if place is not None:
+            if member.file is None:
+                continue
+            name = place(name)
+        path = folder / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if member.file is None:
@@ -126,13 +208,13 @@ def _write_all(archive: Path, members: Iterator[_Member], folder: Path, budget: 
             while chunk := _read(archive, member):
                 budget.require(archive, member, len(chunk))
                 target.write(chunk)
-                budget.written += len(chunk)
+                budget.count(len(chunk))
     if not files:
         raise DataError(f"{archive} holds no files")
     return files
 
 
-def _read(archive: Path, member: _Member) -> bytes:
+def _read(archive: Path, member: Member) -> bytes:
     assert member.file is not None, "a folder has no content"
     try:
         return member.file.read(_CHUNK)
@@ -140,7 +222,7 @@ def _read(archive: Path, member: _Member) -> bytes:
         raise DataError(f"{archive} is damaged at {member.name!r}: {error}") from error
 
 
-def _members(archive: Path, packed: IO[bytes]) -> Iterator[_Member]:
+def _members(archive: Path, packed: IO[bytes]) -> Iterator[Member]:
     """Everything in it, in its order; DataError for what is neither file nor folder."""
     start = packed.read(8)
     packed.seek(0)
@@ -157,15 +239,15 @@ def _members(archive: Path, packed: IO[bytes]) -> Iterator[_Member]:
         raise DataError(f"{archive} is no archive that can be unpacked: {error}") from error
 
 
-def _tar_members(archive: Path, content: IO[bytes]) -> Iterator[_Member]:
+def _tar_members(archive: Path, content: IO[bytes]) -> Iterator[Member]:
     with tarfile.open(fileobj=_Bounded(content), mode="r:") as tar:
         while (info := tar.next()) is not None:
             # Of a million files it would keep them all.
             tar.members.clear()  # type: ignore[attr-defined]
             if info.isdir():
-                yield _Member(name=info.name, size=0, file=None)
+                yield Member(name=info.name, size=0, file=None)
             elif info.isreg() and not info.issparse():
-                yield _Member(name=info.name, size=info.size, file=tar.extractfile(info))
+                yield Member(name=info.name, size=info.size, file=tar.extractfile(info))
             else:
                 raise DataError(
                     f"{archive} holds {info.name!r}, a link, device or sparse file; "
@@ -177,15 +259,15 @@ def _tar_members(archive: Path, content: IO[bytes]) -> Iterator[_Member]:
             raise tarfile.ReadError("it ends within its files")
 
 
-def _zip_members(archive: Path, content: IO[bytes]) -> Iterator[_Member]:
+def _zip_members(archive: Path, content: IO[bytes]) -> Iterator[Member]:
     with zipfile.ZipFile(content) as packed:
         for info in packed.infolist():
             kind = info.external_attr >> 28  # of a Unix mode: 8 is a file, 4 a folder, 0 unknown
             if info.is_dir():
-                yield _Member(name=info.filename, size=0, file=None)
+                yield Member(name=info.filename, size=0, file=None)
             elif kind in (0, 8):
                 with packed.open(info) as file:
-                    yield _Member(name=info.filename, size=info.file_size, file=file)
+                    yield Member(name=info.filename, size=info.file_size, file=file)
             else:
                 raise DataError(
                     f"{archive} holds {info.filename!r}, a link or device; "
@@ -198,6 +280,9 @@ class _Bounded(io.RawIOBase):
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
+
+    def seekable(self) -> bool:
+        return True  # what is in it may be an archive again
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _MOST_HEADER:

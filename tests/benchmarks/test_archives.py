@@ -31,6 +31,12 @@ PACK: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for everything that this machine has yet to write."""
+    monkeypatch.setattr(os, "sync", lambda: None)
+
+
 def tar_of(members: list[tuple[tarfile.TarInfo, bytes]]) -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as tar:
