@@ -2,9 +2,9 @@
 
     python -m backbones.obtain --backbone SPEC --artifact DIR [--seed S] [--width W]
 
-SPEC is scratch:<architecture>, scratch:timm:<model>, timm:<model>[@FILE] or
-torchvision:<model>[@NAME or FILE]. Exit code 0: written; 1: weights that cannot be had, cannot
-be read or do not fit; 2: wrong usage.
+SPEC is scratch:<architecture>, scratch:timm:<model>, timm:<model>[@FILE],
+torchvision:<model>[@NAME or FILE], hf:<org>/<name>[@revision] or <architecture>@FILE. Exit code 0:
+written; 1: weights that cannot be had, cannot be read or do not fit; 2: wrong usage.
 """
 
 from __future__ import annotations
@@ -14,23 +14,39 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backbones.atomic import sha256_file
 from backbones.catalog import UnknownNameError, check_architecture
+from backbones.hub import cached_file, commit_of
+from backbones.huggingface_models import (
+    PREFIX,
+    WEIGHTS_NAMES,
+    find_hub_model,
+    import_hub_model,
+    split_hub_name,
+)
 
 if TYPE_CHECKING:
     from backbones.card import Card
+    from backbones.weights_file import ImportedWeights
 
 _SCRATCH = "scratch:"
+_FORMS = (
+    "scratch:<architecture>, scratch:timm:<model>, timm:<model>[@FILE], "
+    "torchvision:<model>[@NAME or FILE], hf:<org>/<name>[@revision] or <architecture>@FILE"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where weights come from: a seed (random), or `weights`, a file or a name (None: default)."""
+    """Where weights come from: a seed (random), or `weights`, a file or a name (None: default).
+
+    architecture: of a model of the Hugging Face hub its name there, `hf:<org>/<name>`.
+    """
 
     architecture: str
     random: bool
@@ -44,12 +60,14 @@ def parse_source(spec: str) -> Source:
         check_architecture(architecture)
         return Source(architecture=architecture, random=True)
     architecture, at, weights = spec.partition("@")
-    if not architecture.startswith(("timm:", "torchvision:")):
+    if architecture.startswith(PREFIX):
+        split_hub_name(spec)
+    elif architecture.startswith(("timm:", "torchvision:")) or (at and ":" not in architecture):
+        check_architecture(architecture)
+    else:
         raise UnknownNameError(
-            f"{spec!r} says no weights that can be had without training: expected "
-            f"scratch:<architecture>, timm:<model>[@FILE] or torchvision:<model>[@NAME or FILE]"
+            f"{spec!r} says no weights that can be had without training: expected {_FORMS}"
         )
-    check_architecture(architecture)
     if at and not weights:
         raise UnknownNameError(f"{spec!r} names no weights after @")
     return Source(architecture=architecture, random=False, weights=weights or None)
@@ -61,12 +79,12 @@ def obtain(spec: str, directory: str | os.PathLike[str], *, seed: int, width: fl
     seed: of random weights; imported ones do not depend on it. width: factor on the channels of
     our architectures; a benchmark has one width for all its backbones, and models of timm and
     torchvision, which come in their own sizes, ignore it. Raises UnknownNameError, WeightsError,
-    ArtifactError, OSError.
+    HubError, ArtifactError, OSError.
     """
     source = parse_source(spec)
     if source.random:
         return _obtain_random(source, directory, seed, width)
-    return _obtain_imported(source, directory)
+    return _obtain_imported(source, directory, width)
 
 
 def _obtain_random(
@@ -89,36 +107,100 @@ def _obtain_random(
     )
 
 
-def _obtain_imported(source: Source, directory: str | os.PathLike[str]) -> Card:
+def _obtain_imported(source: Source, directory: str | os.PathLike[str], width: float) -> Card:
     from backbones.artifact import save_artifact
 
-    package, _, model = source.architecture.partition(":")
+    backbone: Any
     head = None
-    if package == "timm":
+    package, _, model = source.architecture.partition(":")
+    origin = {"source": source.architecture}
+    if package == "hf":
+        hub_model = find_hub_model(f"{source.architecture}@{source.weights or 'main'}")
+        backbone, imported, file, license_ = import_hub_model(hub_model)
+        origin |= {"weights_hub": hub_model.repo, "weights_commit": hub_model.commit}
+        origin |= _file_facts(file) | ({} if license_ is None else {"license": license_})
+    elif package == "timm":
         from backbones.timm_models import import_timm
 
-        backbone: Any
         backbone, imported = import_timm(model, source.weights)
-    else:
-        from backbones.torchvision_models import import_torchvision
+        origin |= _given_or_published(source.weights, imported.published)
+    elif package == "torchvision":
+        from backbones.torchvision_models import import_torchvision, is_file_name
 
         backbone, head, imported = import_torchvision(model, source.weights)
-    notes: dict[str, Any] = {
-        "source": source.architecture,
+        file_name = source.weights if source.weights and is_file_name(source.weights) else None
+        origin |= _given_or_published(file_name, imported.published)
+    else:
+        assert source.weights is not None, "parse_source asks for a file"
+        backbone, imported = _import_own(source.architecture, source.weights, width)
+        origin |= _file_facts(Path(source.weights))
+    report: dict[str, Any] = {
         "weights_mapping": imported.mapping,
         "weights_tensors": imported.tensors,
+        "weights_left": list(imported.left),
+        "weights_wrapper": imported.wrapper,
+        "weights_prefix": imported.prefix or None,
+        "weights_matched": str(imported),
+        "published": dict(imported.published) or None,
     }
-    if source.weights is not None and Path(source.weights).is_file():
-        notes["weights_file"] = Path(source.weights).name
-        notes["weights_sha256"] = sha256_file(source.weights)
-    else:
-        notes["weights_name"] = source.weights or "default"
+    said = {key: value for key, value in report.items() if value not in (None, [])}
+    notes: dict[str, Any] = {**origin, **said}
     return save_artifact(
         directory,
         backbone,
         {"weights": "imported", "notes": notes, "cost": _cost(backbone)},
         head=head,
     )
+
+
+def _import_own(architecture: str, file: str, width: float) -> tuple[Any, ImportedWeights]:
+    """One of our architectures with the weights of a file, whose classifier is left out."""
+    import torch
+
+    from backbones.create import create_backbone
+    from backbones.weights_file import WeightsError, fit_state_dict, read_weights_file
+
+    read = read_weights_file(file)
+    with torch.random.fork_rng(devices=[]):
+        backbone = create_backbone(architecture, width=width)
+    try:
+        fitted, imported = fit_state_dict(
+            read.tensors,
+            backbone.state_dict(),
+            source=f"{file} for {architecture} of width {width:g}",
+            wrapper=read.wrapper,
+        )
+    except WeightsError as error:
+        hint = "the benchmark says the width ([backbone] width)" if width != 1 else ""
+        raise WeightsError(f"{error}{'; ' if hint else ''}{hint}") from error
+    backbone.load_state_dict(fitted, strict=True)
+    return backbone, imported
+
+
+def _given_or_published(file: str | None, published: Mapping[str, Any]) -> dict[str, str]:
+    """Where imported weights come from: the user's file, or what the package downloaded."""
+    if file is not None:
+        return _file_facts(Path(file))
+    facts = {"weights_name": str(published.get("tag") or "default")}
+    if license_ := published.get("license"):
+        facts["license"] = str(license_)
+    if repo := published.get("hf_hub_id"):
+        facts["weights_hub"] = str(repo)
+        found = (cached_file(str(repo), name) for name in WEIGHTS_NAMES)
+        file_of_hub = next((path for path in found if path is not None), None)
+        if file_of_hub is not None:
+            facts |= {"weights_commit": commit_of(file_of_hub), **_file_facts(file_of_hub)}
+    elif url := published.get("url"):
+        import torch
+
+        cached = Path(torch.hub.get_dir(), "checkpoints", str(url).rpartition("/")[2])
+        facts["weights_url"] = str(url)
+        facts |= _file_facts(cached) if cached.is_file() else {}
+    return facts
+
+
+def _file_facts(file: Path) -> dict[str, str]:
+    return {"weights_file": file.name, "weights_sha256": sha256_file(file)}
 
 
 def _cost(backbone: Any) -> dict[str, int | float]:
@@ -148,8 +230,7 @@ def _parser() -> argparse.ArgumentParser:
         "--backbone",
         required=True,
         metavar="SPEC",
-        help="scratch:<architecture>, scratch:timm:<model>, timm:<model>[@FILE] or "
-        "torchvision:<model>[@NAME or FILE]",
+        help=_FORMS,
     )
     parser.add_argument("--artifact", required=True, type=Path, metavar="DIR", help="is written")
     parser.add_argument("--seed", type=int, default=0, help="of random weights (default: 0)")
@@ -174,8 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     origin = (
         f"random weights of seed {card.seed}"
         if card.weights == "random"
-        else f"imported weights, {card.notes['weights_tensors']} tensors matched "
-        f"{card.notes['weights_mapping']}"
+        else f"imported weights, {card.notes['weights_matched']}"
     )
     parameters = (card.cost or {})["parameters"] / 1e6
     print(

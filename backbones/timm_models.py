@@ -5,26 +5,30 @@ from __future__ import annotations
 import copy
 import math
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import timm
 import torch
-from timm.models import group_parameters
+from timm.models import PretrainedCfg, group_parameters
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from backbones.alignment import aligned_levels
 from backbones.base import Backbone
 from backbones.features import FeatureSpec
-from backbones.hub import offline_when_unreachable
+from backbones.hub import offline_when_unreachable, one_line, where_to_get
 from backbones.preprocessing import Preprocessing
 from backbones.resampling import resample
-from backbones.timm_plan import channels_first, check_timm_model, plan_timm
+from backbones.timm_plan import check_timm_model, plan_timm
+from backbones.timm_trial import channels_first
 from backbones.weights_file import (
     ImportedWeights,
     WeightsError,
     fit_state_dict,
-    read_state_dict,
+    read_weights_file,
+    without_prefixes,
 )
 
 # First modules of the models without a level of stride 2 (ConvNeXt; Swin, PVT).
@@ -153,63 +157,122 @@ def timm_backbone(name: str, *, output_stride: int = 32) -> TimmBackbone:
 
 
 def import_timm(
-    name: str, weights_file: str | os.PathLike[str] | None = None
+    name: str,
+    weights_file: str | os.PathLike[str] | None = None,
+    *,
+    config: Mapping[str, Any] | None = None,
 ) -> tuple[TimmBackbone, ImportedWeights]:
     """timm's model `name` with weights from a file or, without one, timm's pretrained (a download).
 
-    The file must fit the *whole* model, classifier included: see `fit_state_dict`. Raises
-    WeightsError where it does not, or where nothing can be downloaded; otherwise as
-    `timm_backbone`.
+    The file must fit the whole model strictly; only its classifier may be missing: see
+    `fit_state_dict`. config: where the weights have another pretrained_cfg than timm's (then theirs
+    is the preprocessing). Raises WeightsError where the file does not fit, or where nothing can be
+    downloaded; otherwise as `timm_backbone`.
     """
-    full, imported = load_timm(name, weights_file)
+    full, imported = _load(name, weights_file, config, whole=False)
     backbone = TimmBackbone(name)
-    _copy_weights(full, backbone.body)
+    copy_weights(full, backbone.body)
+    backbone.preprocessing = timm_preprocessing(name, full.pretrained_cfg)
     return backbone, imported
 
 
 def load_timm(
     name: str, weights_file: str | os.PathLike[str] | None = None
 ) -> tuple[nn.Module, ImportedWeights]:
-    """The whole model, classifier included; otherwise as `import_timm`."""
+    """The whole model, with its classifier, which the file must hold; otherwise `import_timm`."""
+    return _load(name, weights_file, None, whole=True)
+
+
+def _load(
+    name: str,
+    weights_file: str | os.PathLike[str] | None,
+    config: Mapping[str, Any] | None,
+    *,
+    whole: bool,
+) -> tuple[Any, ImportedWeights]:
     check_timm_model(name)
     if weights_file is None:
         full = _create_pretrained(name)
-        return full, ImportedWeights(tensors=len(full.state_dict()), mapping="by name")
-    state = read_state_dict(weights_file)
-    full = timm.create_model(name, pretrained=False, **_classes_of(name, state))
-    fitted, mapping = fit_state_dict(
-        state, full.state_dict(), source=f"{os.fspath(weights_file)} for timm:{name}"
+        return full, ImportedWeights(
+            tensors=len(full.state_dict()),
+            mapping="by name",
+            published=published_facts(full.pretrained_cfg),
+        )
+    file = read_weights_file(weights_file)
+    classifiers = _classifiers(name)
+    full = timm.create_model(
+        name,
+        pretrained=False,
+        pretrained_cfg=None if config is None else _known(config),
+        **_classes_of(classifiers, file.tensors),
     )
-    full.load_state_dict(fitted, strict=True)
-    return full, ImportedWeights(tensors=len(state), mapping=mapping)
+    expected = full.state_dict()
+    fitted, imported = fit_state_dict(
+        file.tensors,
+        expected,
+        source=f"{os.fspath(weights_file)} for timm:{name}",
+        classifiers=() if whole else classifiers,
+        wrapper=file.wrapper,
+    )
+    full.load_state_dict({**expected, **fitted}, strict=True)
+    if config is not None:
+        imported = replace(imported, published=published_facts(full.pretrained_cfg))
+    return full, imported
+
+
+def _known(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a config.json what timm's own configurations have: others add names, or older ones."""
+    return {f.name: config[f.name] for f in fields(PretrainedCfg) if f.name in config}
+
+
+def published_facts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a pretrained_cfg says of its weights beside the preprocessing: for the card's notes."""
+    texts = ("tag", "hf_hub_id", "url", "license")
+    found: dict[str, Any] = {
+        key: one_line(config[key]) for key in texts if isinstance(config.get(key), str)
+    }
+    sizes = ("input_size", "test_input_size")
+    found |= {key: list(config[key]) for key in sizes if config.get(key)}
+    shares = ("crop_pct", "test_crop_pct")
+    return found | {key: float(config[key]) for key in shares if config.get(key)}
 
 
 def _create_pretrained(name: str) -> Any:
     if not timm.is_model_pretrained(name):
-        raise WeightsError(f"timm has no pretrained weights for {name}: give a file, {name}@FILE")
+        raise WeightsError(
+            f"timm has no pretrained weights for {name}: give a file, timm:{name}@FILE"
+        )
     try:
         with offline_when_unreachable():
             return timm.create_model(name, pretrained=True)
     # The hub's client raises errors of several libraries where it gets no answer.
     except Exception as error:
+        config = timm.get_pretrained_cfg(name)
+        repo = None if config is None else config.hf_hub_id
+        said = f": {where_to_get(repo)}" if repo else ""
         raise WeightsError(
             f"the pretrained weights of timm:{name} could not be downloaded "
-            f"({type(error).__name__}). Without a network give a file that you have: "
-            f"timm:{name}@FILE"
+            f"({type(error).__name__}){said}. Or give a file that you have: timm:{name}@FILE"
         ) from error
 
 
-def _classes_of(name: str, state: dict[str, Tensor]) -> dict[str, int]:
-    """The classifier may have any number of classes; the file says how many."""
+def _classifiers(name: str) -> tuple[str, ...]:
+    """The modules that timm calls the model's classifier; a distilled one has two."""
     config = timm.get_pretrained_cfg(name)
-    classifier = config.classifier if config is not None else None
-    if isinstance(classifier, (tuple, list)):
-        classifier = classifier[0]
-    weight = state.get(f"{classifier}.weight")
-    return {} if weight is None or not weight.ndim else {"num_classes": weight.shape[0]}
+    found = config.classifier if config is not None else None
+    return (found,) if isinstance(found, str) else tuple(found or ())
 
 
-def _copy_weights(full: nn.Module, body: nn.Module) -> None:
+def _classes_of(classifiers: Sequence[str], state: Mapping[str, Tensor]) -> dict[str, int]:
+    """The classifier may have any number of classes; the file says how many."""
+    weights = [f"{module}.weight" for module in classifiers[:1]]
+    for name, tensor in state.items():
+        if (name in weights or without_prefixes(name) in weights) and tensor.ndim:
+            return {"num_classes": tensor.shape[0]}
+    return {}
+
+
+def copy_weights(full: nn.Module, body: nn.Module) -> None:
     """The feature network is the front of the full one; timm renames `a.0` to `a_0` in it."""
     sources = {name.replace(".", "_"): tensor for name, tensor in full.state_dict().items()}
     state = {}
@@ -244,8 +307,12 @@ def _first(parts: list[list[str]], stage: int) -> list[str]:
     return [name for part in parts[: stage + 1] for name in part]
 
 
-def timm_preprocessing(name: str, config: dict[str, Any]) -> Preprocessing:
+def timm_preprocessing(name: str, config: Mapping[str, Any]) -> Preprocessing:
     """What a model's pretrained configuration says of its input."""
+    if len(config["mean"]) != 3 or len(config["std"]) != 3:
+        raise ValueError(
+            f"timm:{name} takes images of {len(config['mean'])} channels, where ours have 3"
+        )
     if config["interpolation"] not in ("bilinear", "bicubic"):
         raise ValueError(
             f"timm:{name} wants {config['interpolation']!r} interpolation; known are bilinear "

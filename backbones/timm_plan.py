@@ -17,20 +17,26 @@ of any size, which lies on which grid, which can be dilated. So a twin on torch'
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import timm
-import torch
-from timm.models._features import FeatureGetterNet
-from torch import Tensor, nn
 
-from backbones.alignment import aligned_levels
 from backbones.base import check_output_stride
 from backbones.catalog import UnknownNameError, nearest
+from backbones.timm_trial import (
+    REFUSALS,
+    OffGridError,
+    Trial,
+    UnknownLevelsError,
+    build_features,
+    find_sizes,
+    find_unpadded_sizes,
+    first_line,
+    without_numbers,
+)
 
 STRIDES: tuple[int, ...] = (4, 8, 16, 32)
 STEM_STRIDE = 2
@@ -45,23 +51,6 @@ _OFFSETS: dict[str, tuple[int, ...]] = {
     "inception_resnet_v2": (9, 13, 21, 37),
     "legacy_xception": (3, 3, 3, 3),
 }
-# Where sides need not be multiples of anything, a model is run on a size that no stride divides.
-_ODD_TRIAL = (109, 75)
-_SMALLEST_TRIAL = 64
-# What timm's models raise at sizes and arguments they do not know.
-_REFUSALS: tuple[type[Exception], ...] = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-
-
-class UnknownLevelsError(ValueError):
-    """A model of which C2..C5 cannot be had."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +92,7 @@ class TimmPlan:
 
     def build(self) -> Any:
         """The feature network, with random weights (timm's own initialization)."""
-        return _build(self.name, self.indices, dict(self.arguments), self.normalized)
+        return build_features(self.name, self.indices, dict(self.arguments), self.normalized)
 
 
 @lru_cache(maxsize=64)
@@ -120,10 +109,10 @@ def plan_timm(name: str, output_stride: int = 32) -> TimmPlan:
         return _plan(name, output_stride)
     except UnknownLevelsError:
         raise
-    except _REFUSALS as error:
+    except REFUSALS as error:
         raise UnknownLevelsError(
             f"timm:{name} cannot give C2..C5, because it does not run on images of its own size "
-            f"({_first_line(error)}); use a model of another family"
+            f"({first_line(error)}); use a model of another family"
         ) from error
 
 
@@ -138,54 +127,6 @@ def check_timm_model(name: str) -> None:
         close = nearest(name, published)
         hint = f"the nearest are {', '.join(close)}" if close else "none of this model are"
         raise UnknownNameError(f"timm {timm.__version__} has no weights {name!r}: {hint}")
-
-
-def channels_first(body: Any, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """timm's feature maps as (B, C, H, W), also of models that compute with channels last."""
-    if str(getattr(body, "output_fmt", "NCHW")).endswith("NHWC"):
-        return tuple(features.permute(0, 3, 1, 2).contiguous() for features in maps)
-    return tuple(maps)
-
-
-def needs_numbers(error: Exception) -> bool:
-    """Whether it comes of looking at the numbers of a tensor on the meta device."""
-    return "meta tensor" in str(error).lower()
-
-
-class _Trial:
-    """A feature network without numbers, and the shapes of its maps at a size."""
-
-    def __init__(
-        self, name: str, indices: tuple[int, ...], arguments: dict[str, Any], *, normalized: bool
-    ) -> None:
-        with _without_numbers(name):
-            self.body = _build(name, indices, arguments, normalized).eval()
-        self.name = name
-
-    def maps(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Raises one of _REFUSALS."""
-        with _without_numbers(self.name):
-            return channels_first(self.body, self.body(x))
-
-    def shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
-        """(channels, rows, columns) of each map. Raises one of _REFUSALS."""
-        maps = self.maps(torch.zeros(1, 3, height, width, device="meta"))
-        return [(m.shape[1], m.shape[2], m.shape[3]) for m in maps]
-
-
-@contextmanager
-def _without_numbers(name: str) -> Iterator[None]:
-    """Everything that is made is made on the meta device; torch's generator is left alone."""
-    try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad():
-            yield
-    except _REFUSALS as error:
-        if needs_numbers(error):
-            raise UnknownLevelsError(
-                f"timm:{name} cannot be used, because it looks at numbers where others look at "
-                f"shapes, and so cannot be tried without training it; use a model of another family"
-            ) from error
-        raise
 
 
 def _plan(name: str, output_stride: int) -> TimmPlan:
@@ -211,8 +152,8 @@ def _plan_own_levels(
         # Models that cannot be dilated do not know the argument.
         arguments = {**arguments, "output_stride": output_stride}
     try:
-        trial = _Trial(name, indices, arguments, normalized=False)
-    except _REFUSALS as error:
+        trial = Trial(name, indices, arguments, normalized=False)
+    except REFUSALS as error:
         if output_stride == 32 or isinstance(error, UnknownLevelsError):
             raise
         raise _no_dilated_form(name, output_stride) from error
@@ -220,10 +161,10 @@ def _plan_own_levels(
     offsets = _OFFSETS.get(name.partition(".")[0])
     try:
         if offsets is None:
-            sizes = _sizes(trial, strides, native, stem=stem)
+            sizes = find_sizes(trial, strides, native, stem=stem)
         else:
-            sizes = _unpadded_sizes(trial, strides, offsets, stem=stem)
-    except _OffGridError as error:
+            sizes = find_unpadded_sizes(trial, strides, offsets, stem=stem)
+    except OffGridError as error:
         if output_stride != 32 or offsets is not None:
             raise _no_dilated_form(name, output_stride) from error
         # Some maps are on another grid: those that are not can be resampled.
@@ -258,7 +199,7 @@ def _plan_resampled(
     kept = {r: i for i, r in enumerate(reductions) if r > STEM_STRIDE}
     strides, indices = tuple(kept), tuple(kept.values())
     normalized = len(strides) == 1
-    trial = _Trial(name, indices, arguments, normalized=normalized)
+    trial = Trial(name, indices, arguments, normalized=normalized)
     on_grid = _on_grid(trial.shapes(native, native), strides, native)
     if not on_grid[-1]:
         raise UnknownLevelsError(
@@ -272,8 +213,8 @@ def _plan_resampled(
             f"timm:{name} cannot give C2..C5, because its feature maps do not go from fine to "
             f"coarse (strides {list(strides)}); use a model of another family"
         )
-    trial = _Trial(name, indices, arguments, normalized=normalized)
-    sizes = _sizes(trial, strides, native, stem=False)
+    trial = Trial(name, indices, arguments, normalized=normalized)
+    sizes = find_sizes(trial, strides, native, stem=False)
     level_strides = tuple(min(s, output_stride) for s in STRIDES)
     nearest_ones = (_nearest_stride(strides, s) for s in level_strides[:-1])
     sources = (*nearest_ones, len(strides) - 1)
@@ -294,76 +235,6 @@ def _plan_resampled(
     )
 
 
-class _OffGridError(Exception):
-    """At its own size the model gives maps that are not on the grid of the image."""
-
-
-@dataclass(frozen=True)
-class _Sizes:
-    """Which sizes a model takes, a multiple or one `fixed`, and the channels of its maps."""
-
-    multiple: int
-    fixed: int | None
-    channels: tuple[int, ...]
-
-
-def _sizes(trial: _Trial, strides: Sequence[int], native: int, *, stem: bool) -> _Sizes:
-    """The least multiple of sides that the model takes and maps on the grid, or its native size.
-
-    Raises _OffGridError where not even the native size is mapped on the grid.
-    """
-    for multiple in sorted({1, strides[0], strides[-1], 32, 64, native}):
-        channels = _channels(trial, strides, _trial_size(multiple), stem=stem)
-        if channels is not None:
-            return _Sizes(multiple, None, channels)
-    channels = _channels(trial, strides, (native, native), stem=stem)
-    if channels is None:
-        raise _OffGridError
-    return _Sizes(1, native, channels)
-
-
-def _trial_size(multiple: int) -> tuple[int, int]:
-    """Not square, not the model's own, and with one side an odd multiple."""
-    if multiple == 1:
-        return _ODD_TRIAL
-    odd = math.ceil(_SMALLEST_TRIAL / multiple) // 2 * 2 + 1
-    return multiple * odd, multiple * (odd + 1)
-
-
-def _channels(
-    trial: _Trial, strides: Sequence[int], size: tuple[int, int], *, stem: bool
-) -> tuple[int, ...] | None:
-    """Of each map, where the model takes images of this size and maps them on the grid."""
-    try:
-        shapes = trial.shapes(*size)[stem:]
-    except UnknownLevelsError:
-        raise
-    except _REFUSALS:
-        return None
-    grid = [tuple(math.ceil(side / s) for side in size) for s in strides]
-    if [shape[1:] for shape in shapes] != grid:
-        return None
-    return tuple(shape[0] for shape in shapes)
-
-
-def _unpadded_sizes(
-    trial: _Trial, strides: Sequence[int], offsets: Sequence[int], *, stem: bool
-) -> _Sizes:
-    """Any size, if the offsets are the model's. Raises _OffGridError where they are not."""
-    height, width = _ODD_TRIAL
-    image = torch.zeros(1, 3, height, width, device="meta")
-    try:
-        levels = aligned_levels(
-            lambda x: trial.maps(x)[stem:], image, strides=strides, offsets=offsets
-        )
-    except _REFUSALS as error:
-        raise _OffGridError from error
-    grid = [(math.ceil(height / s), math.ceil(width / s)) for s in strides]
-    if [tuple(level.shape[-2:]) for level in levels] != grid:
-        raise _OffGridError
-    return _Sizes(1, None, tuple(level.shape[1] for level in levels))
-
-
 def _on_grid(
     shapes: Sequence[tuple[int, int, int]], strides: Sequence[int], native: int
 ) -> list[bool]:
@@ -377,15 +248,15 @@ def _flexible(name: str) -> tuple[dict[str, Any], Any]:
     """The model's argument for images of any size, if it knows one, and its feature network."""
     for arguments in _ANY_SIZE:
         try:
-            with _without_numbers(name):
+            with without_numbers(name):
                 return arguments, timm.create_model(name, features_only=True, **arguments)
         except UnknownLevelsError:
             raise
-        except _REFUSALS as error:
+        except REFUSALS as error:
             if not arguments:
                 raise UnknownLevelsError(
                     f"timm:{name} cannot give C2..C5, because timm takes no feature maps out of "
-                    f"it ({_first_line(error)}); use a model of another family"
+                    f"it ({first_line(error)}); use a model of another family"
                 ) from error
     raise AssertionError("the last of _ANY_SIZE returns or raises")
 
@@ -403,18 +274,6 @@ def _reductions(name: str, probe: Any) -> list[int]:
     return reductions
 
 
-def _build(name: str, indices: tuple[int, ...], arguments: dict[str, Any], normalized: bool) -> Any:
-    if normalized:
-        model: nn.Module = timm.create_model(name, pretrained=False, **arguments)
-        if hasattr(model, "forward_intermediates"):
-            body = FeatureGetterNet(model, out_indices=list(indices), norm=True)
-            body.pretrained_cfg = model.pretrained_cfg
-            return body
-    return timm.create_model(
-        name, pretrained=False, features_only=True, out_indices=indices, **arguments
-    )
-
-
 def _no_dilated_form(name: str, output_stride: int) -> UnknownLevelsError:
     return UnknownLevelsError(
         f"timm:{name} has no dilated form (output_stride {output_stride}): segmentation with FCN "
@@ -429,7 +288,3 @@ def _nearest_stride(strides: Sequence[int], wanted: int) -> int:
 
 def _last_index(reductions: list[int], reduction: int) -> int:
     return max(i for i, r in enumerate(reductions) if r == reduction)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 import torchvision.models
 from torch import Tensor, nn
 
@@ -18,8 +20,10 @@ from backbones.usable import check_torchvision_model
 from backbones.weights_file import (
     ImportedWeights,
     WeightsError,
+    WeightsFile,
     fit_state_dict,
-    read_state_dict,
+    read_weights_file,
+    without_prefixes,
 )
 
 # torchvision's ImageClassification preset: (0.485, 0.456, 0.406) and (0.229, 0.224, 0.225) of 255.
@@ -46,50 +50,78 @@ def import_torchvision(
 ) -> tuple[ResNet, dict[str, Tensor], ImportedWeights]:
     """The backbone with torchvision's weights, its classifier {"weight", "bias"}, what was read.
 
-    weights: a name such as IMAGENET1K_V2 (a download; None is the newest) or a file. Raises
+    weights: a name such as IMAGENET1K_V2 (a download; None is the newest), whose own transforms
+    are the preprocessing, or a file; without a classifier in the file that mapping is empty. Raises
     UnknownNameError for the name, WeightsError for a file that does not fit or a download that
     fails.
     """
     backbone = torchvision_backbone(name)
-    if weights is not None and _is_file_name(weights):
-        state = read_state_dict(weights)
+    published: dict[str, Any] = {}
+    if weights is not None and is_file_name(weights):
+        file = read_weights_file(weights)
     else:
-        state = _download(name, weights)
-    weight = state.get("fc.weight")
-    classes = 1000 if weight is None or weight.ndim != 2 else weight.shape[0]
+        entry = _find_weights(name, weights)
+        file = WeightsFile(tensors=_download(name, entry), wrapper=None)
+        transforms = entry.transforms()
+        backbone.preprocessing = _preprocessing(transforms)
+        published = {
+            "tag": entry.name,
+            "url": entry.url,
+            "input_size": [3, transforms.crop_size[0], transforms.crop_size[0]],
+            "crop_pct": round(transforms.crop_size[0] / transforms.resize_size[0], 4),
+        }
+    heads = [t for k, t in file.tensors.items() if without_prefixes(k) == "fc.weight"]
+    classes = heads[0].shape[0] if heads and heads[0].ndim == 2 else 1000
     model: nn.Module = torchvision.models.get_model(name, num_classes=classes)
-    fitted, mapping = fit_state_dict(
-        state, model.state_dict(), source=f"{weights or 'the weights'} for torchvision:{name}"
+    fitted, imported = fit_state_dict(
+        file.tensors,
+        model.state_dict(),
+        source=f"{weights or 'the weights'} for torchvision:{name}",
+        classifiers=("fc",),
+        wrapper=file.wrapper,
     )
-    head = {key: fitted.pop(f"fc.{key}") for key in ("weight", "bias")}
+    head = {key: fitted.pop(f"fc.{key}") for key in ("weight", "bias") if f"fc.{key}" in fitted}
     backbone.load_state_dict(fitted, strict=True)
-    return backbone, head, ImportedWeights(tensors=len(state), mapping=mapping)
+    return backbone, head, replace(imported, published=published)
 
 
-def _is_file_name(weights: str) -> bool:
+def is_file_name(weights: str) -> bool:
+    """Whether what stands behind @ is a file, and not the name of a set of weights."""
     return os.sep in weights or bool(Path(weights).suffix) or Path(weights).is_file()
 
 
-def _download(name: str, weights: str | None) -> dict[str, Any]:
+def _preprocessing(transforms: Any) -> Preprocessing:
+    mean, std = ([round(v * 255, 6) for v in part] for part in (transforms.mean, transforms.std))
+    return Preprocessing(
+        mean=(mean[0], mean[1], mean[2]),
+        std=(std[0], std[1], std[2]),
+        interpolation=transforms.interpolation.value,
+    )
+
+
+def _find_weights(name: str, weights: str | None) -> Any:
     known = torchvision.models.get_model_weights(name)
     choice = weights or "DEFAULT"
     if choice not in known.__members__:
         names = list(known.__members__)
         close = nearest(choice, names) or names
         raise UnknownNameError(f"torchvision:{name} has no weights {choice!r}: {', '.join(close)}")
-    entry = known[choice]
+    return known[choice]
+
+
+def _download(name: str, entry: Any) -> dict[str, Tensor]:
     try:
         # torch.hub announces the download (on stdout or stderr, by version) whatever is asked.
         quiet = io.StringIO()
         with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
-            state: dict[str, Any] = entry.get_state_dict(
+            state: dict[str, Tensor] = entry.get_state_dict(
                 progress=False, check_hash=True, weights_only=True
             )
             return state
     # URLError and a full disk are OSErrors, a wrong hash is a RuntimeError.
     except (OSError, RuntimeError) as error:
         raise WeightsError(
-            f"the weights {choice} of torchvision:{name} could not be downloaded from "
-            f"{entry.url} ({error}). Without a network give a file that you have: "
-            f"torchvision:{name}@FILE"
+            f"the weights {entry.name} of torchvision:{name} could not be downloaded from "
+            f"{entry.url} ({error}), and they are not in {torch.hub.get_dir()}/checkpoints: put "
+            f"that file there, or give one that you have: torchvision:{name}@FILE"
         ) from error

@@ -13,6 +13,8 @@ from backbones.catalog import (
 )
 
 PRETRAINING = "pretraining"
+_CLASSIFYING = {PRETRAINING: "pretrained", "probes": "probed", "robustness": "attacked"}
+"""Stages that need what a classifier sees, and not C2..C5 on the common grid."""
 
 
 def check_usable(
@@ -24,8 +26,9 @@ def check_usable(
     """Raises ValueError, with the reason in one sentence, where the architecture cannot.
 
     architecture: as `create_backbone` takes it. image_sizes: what each stage ("pretraining",
-    "detection", "segmentation") will feed it, as (width, height) in pixels after padding, or None
-    where images come in many sizes; "pretraining" asks for the classifier, others for C2..C5.
+    "detection", "segmentation", "probes", "robustness") will feed it, as (width, height) in pixels
+    after padding, or None where images come in many sizes; fine-tunings ask for C2..C5, others for
+    the classifier.
     output_stride: that segmentation asks for, None where nothing is segmented. A name that nothing
     bears raises UnknownNameError with the nearest names.
 
@@ -40,13 +43,14 @@ def check_usable(
         _check_timm(model, tuple(sorted(image_sizes.items())), output_stride)
         return
     smallest = MINIMUM_SIZES.get(architecture, 1)
-    size = image_sizes.get(PRETRAINING)
-    if size is not None and min(size) < smallest:
-        raise ValueError(
-            f"{architecture} cannot be pretrained on images of {size[0]} x {size[1]} pixels, "
-            f"because its convolutions are not padded and leave nothing of less than {smallest} x "
-            f"{smallest}"
-        )
+    for stage, done in _CLASSIFYING.items():
+        size = image_sizes.get(stage)
+        if size is not None and min(size) < smallest:
+            raise ValueError(
+                f"{architecture} cannot be {done} on images of {size[0]} x {size[1]} pixels, "
+                f"because its convolutions are not padded and leave nothing of less than "
+                f"{smallest} x {smallest}"
+            )
 
 
 def check_torchvision_model(name: str) -> None:
@@ -85,7 +89,7 @@ def _run_without_numbers(name: str, image_sizes: Mapping[str, tuple[int, int] | 
     import torch
 
     from backbones.timm_models import timm_backbone
-    from backbones.timm_plan import needs_numbers
+    from backbones.timm_trial import needs_numbers
 
     with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad():
         try:

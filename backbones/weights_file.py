@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,11 +14,19 @@ from torch import Tensor
 
 MappingKind = Literal["by name", "by position"]
 
-# Where training scripts put the state dict beside optimizer and epoch.
-_WRAPPERS = ("state_dict", "model")
+# Where training scripts put the state dict beside optimizer and epoch, the first that is there.
+_WRAPPERS = ("state_dict", "model", "model_ema", "state_dict_ema", "teacher")
+# What wrappers of modules put before the names, one or several of them.
+_PREFIXES = ("module.", "backbone.", "encoder.", "model.", "_orig_mod.")
+# First parts of the names of classifiers: these tensors of a file may be left out.
+_HEADS = frozenset(
+    {"fc", "head", "heads", "head_dist", "classifier", "last_linear", "linear"}
+    | {"aux", "auxiliary", "AuxLogits"}
+)
 _KINDS = frozenset({"weight", "bias", "running_mean", "running_var"})
-# Counts training steps of a batch normalization; without effect on any output.
-_COUNTER = "num_batches_tracked"
+# Counts of training steps, of batch normalizations and of averaged weights; without effect on any
+# output.
+_COUNTERS = ("num_batches_tracked", "n_averaged")
 
 
 class WeightsError(ValueError):
@@ -27,29 +35,67 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedWeights:
-    """What was read: the number of tensors, and how they were matched with the model's."""
+    """What was read, and how it was matched with the model's tensors.
+
+    tensors: how many the file has. wrapper: the key of the file that they lay under. prefix: what
+    their names had before the model's. left: names of a classifier's tensors that were left out.
+    without_classifier: whether the file has none that the model knows. published: what the one who
+    gives the weights says of them (tag, licence, image size, ...).
+    """
 
     tensors: int
     mapping: MappingKind
+    wrapper: str | None = None
+    prefix: str = ""
+    left: tuple[str, ...] = ()
+    without_classifier: bool = False
+    published: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        said = [f"{self.tensors - len(self.left)} of {self.tensors} tensors matched {self.mapping}"]
+        if self.wrapper is not None:
+            said.append(f"under {self.wrapper!r}")
+        if self.prefix:
+            said.append(f"without the prefix {self.prefix!r}")
+        if self.left:
+            said.append(f"left out, a classifier: {list_names(list(self.left))}")
+        elif self.without_classifier:
+            said.append("no classifier")
+        return ", ".join(said)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsFile:
+    """The tensors of a file by name, in its order; wrapper: the key that they lay under."""
+
+    tensors: dict[str, Tensor]
+    wrapper: str | None
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The tensors of a .safetensors, .pth, .pt or .bin file by name, in the file's order.
+    """The tensors of a .safetensors, .pth, .pt or .bin file by name; see `read_weights_file`."""
+    return read_weights_file(path).tensors
+
+
+def read_weights_file(path: str | os.PathLike[str]) -> WeightsFile:
+    """Reads a .safetensors, .pth, .pt or .bin file.
 
     Pickles are read with weights_only=True: one that would run code is refused. A state dict
-    under the key "state_dict" or "model" is unwrapped. Raises WeightsError.
+    under "state_dict", "model", "model_ema", "state_dict_ema" or "teacher" (the first of them that
+    is there) is unwrapped. Raises WeightsError.
     """
     loaded = read_torch_file(path)
-    for key in _WRAPPERS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-            loaded = loaded[key]
-            break
+    wrapper = None
+    if isinstance(loaded, Mapping):
+        found = (key for key in _WRAPPERS if isinstance(loaded.get(key), Mapping))
+        wrapper = next(found, None)
+        loaded = loaded if wrapper is None else loaded[wrapper]
     if not isinstance(loaded, Mapping) or not loaded:
         raise WeightsError(f"{path} holds no state dict but a {type(loaded).__name__}")
     strange = [name for name, value in loaded.items() if not isinstance(value, Tensor)]
     if strange:
         raise WeightsError(f"{path} holds more than tensors: {list_names(list(map(str, strange)))}")
-    return {str(name): tensor for name, tensor in loaded.items()}
+    return WeightsFile(tensors={str(n): t for n, t in loaded.items()}, wrapper=wrapper)
 
 
 def read_torch_file(path: str | os.PathLike[str], *, map_location: Any = "cpu") -> Any:
@@ -75,38 +121,83 @@ def read_torch_file(path: str | os.PathLike[str], *, map_location: Any = "cpu") 
 
 
 def fit_state_dict(
-    state: Mapping[str, Tensor], model_state: Mapping[str, Tensor], *, source: str
-) -> tuple[dict[str, Tensor], MappingKind]:
+    state: Mapping[str, Tensor],
+    model_state: Mapping[str, Tensor],
+    *,
+    source: str,
+    classifiers: Iterable[str] = (),
+    wrapper: str | None = None,
+) -> tuple[dict[str, Tensor], ImportedWeights]:
     """`state` under the names of `model_state`, all of them, and how they were matched.
 
-    By name where both have the same names; else by position, where both have equally many
-    tensors with the same shapes in the same order and no tensor's last name part (weight, bias,
-    running_mean, running_var) contradicts. Counters of batches may be missing: they have no
-    effect. Raises WeightsError with the missing and unexpected keys; `source` names the weights.
+    By name, where need be without "module.", "backbone." and the like before it; what else the
+    file has may only be a classifier (fc.weight, head.bias, ...). Where not one name is the
+    model's, by position: both have equally many tensors with the same shapes in the same order and
+    no tensor's last name part (weight, bias, running_mean, running_var) contradicts. Counters of
+    batches may be missing: they have no effect.
+
+    source: names the weights in messages. classifiers: modules of the model that the file may lack
+    (each wholly); they are then missing in the result, too. Raises WeightsError with the missing
+    and unexpected keys and with both shapes where they differ.
     """
-    given = {name: t for name, t in state.items() if not name.endswith(_COUNTER)}
-    wanted = {name: t for name, t in model_state.items() if not name.endswith(_COUNTER)}
-    counters = {name: t for name, t in model_state.items() if name.endswith(_COUNTER)}
-    if set(given) == set(wanted):
-        shapes = [
-            f"{name} {tuple(given[name].shape)} instead of {tuple(wanted[name].shape)}"
-            for name in wanted
-            if given[name].shape != wanted[name].shape
-        ]
-        if shapes:
-            raise WeightsError(f"{source} does not fit, other shapes: {list_names(shapes)}")
-        counters.update({name: t for name, t in state.items() if name in counters})
-        return {**given, **counters}, "by name"
-    mismatch = _first_mismatch(given, wanted)
-    if mismatch is not None:
-        missing = [name for name in wanted if name not in given]
-        unexpected = [name for name in given if name not in wanted]
+    wanted = {name: t for name, t in model_state.items() if not name.endswith(_COUNTERS)}
+    counters = {name: t for name, t in model_state.items() if name.endswith(_COUNTERS)}
+    prefix = _best_prefix(state, wanted)
+    named = {k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)}
+    given = {name: t for name, t in named.items() if not name.endswith(_COUNTERS)}
+    beside = [k for k in state if not k.startswith(prefix) and not k.endswith(_COUNTERS)]
+
+    if not any(name in wanted for name in given):
+        every = {k: t for k, t in state.items() if not k.endswith(_COUNTERS)}
+        mismatch = _first_mismatch(every, wanted)
+        if mismatch is None:
+            by_position = dict(zip(wanted, every.values(), strict=True))
+            imported = ImportedWeights(tensors=len(state), mapping="by position", wrapper=wrapper)
+            return {**by_position, **counters}, imported
         raise WeightsError(
-            f"{source} does not fit. Missing keys: {list_names(missing)}. Unexpected keys: "
-            f"{list_names(unexpected)}. Nor does it fit by position: {mismatch}"
+            f"{source} does not fit: no name is the model's. {_key('Missing', list(wanted))} "
+            f"{_key('Unexpected', list(every))} Nor does it fit by position: {mismatch}"
         )
-    by_position = dict(zip(wanted, given.values(), strict=True))
-    return {**by_position, **counters}, "by position"
+
+    lacking = {
+        module for module in classifiers if not any(name.startswith(f"{module}.") for name in given)
+    }
+    absent = tuple(f"{module}." for module in lacking)
+    missing = [name for name in wanted if name not in given and not name.startswith(absent)]
+    surplus = [prefix + name for name in given if name not in wanted] + beside
+    left = [k for k in surplus if without_prefixes(k).partition(".")[0] in _HEADS]
+    unexpected = [k for k in surplus if k not in left]
+    shapes = [
+        f"{name} {tuple(given[name].shape)} instead of {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in given and given[name].shape != wanted[name].shape
+    ]
+    if missing or unexpected or shapes:
+        fits = sum(name in given for name in wanted) - len(shapes)
+        without = f" without the prefix {prefix!r}" if prefix else ""
+        raise WeightsError(
+            f"{source} does not fit: {fits} of the model's {len(wanted)} tensors do"
+            f"{without}. {_key('Missing', missing)} {_key('Unexpected', unexpected)}"
+            + (f" Other shapes ({len(shapes)}): {list_names(shapes)}." if shapes else "")
+        )
+    counters.update({name: t for name, t in named.items() if name in counters})
+    result = {name: given[name] for name in wanted if name in given}
+    imported = ImportedWeights(
+        tensors=len(state),
+        mapping="by name",
+        wrapper=wrapper,
+        prefix=prefix,
+        left=tuple(left),
+        without_classifier=bool(lacking),
+    )
+    return {**result, **counters}, imported
+
+
+def without_prefixes(name: str) -> str:
+    """A tensor's name without what wrappers of modules put before it."""
+    while (found := next((p for p in _PREFIXES if name.startswith(p)), None)) is not None:
+        name = name.removeprefix(found)
+    return name
 
 
 def list_names(names: list[str], limit: int = 10) -> str:
@@ -115,6 +206,25 @@ def list_names(names: list[str], limit: int = 10) -> str:
         return "none"
     text = ", ".join(names[:limit])
     return text if len(names) <= limit else f"{text} and {len(names) - limit} more"
+
+
+def _best_prefix(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
+    """What, taken off the names, makes most of them the model's; of equally good ones the least."""
+    prefixes = {""}
+    for name in state:
+        prefix, rest = "", name
+        while (found := next((p for p in _PREFIXES if rest.startswith(p)), None)) is not None:
+            prefix, rest = prefix + found, rest.removeprefix(found)
+            prefixes.add(prefix)
+    hits = {
+        p: sum(k.startswith(p) and k.removeprefix(p) in wanted for k in state) for p in prefixes
+    }
+    return min(prefixes, key=lambda p: (-hits[p], len(p), p))
+
+
+def _key(what: str, names: list[str]) -> str:
+    count = f" ({len(names)})" if names else ""
+    return f"{what} keys{count}: {list_names(names)}."
 
 
 def _first_mismatch(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:

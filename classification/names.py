@@ -3,6 +3,8 @@ derived from one that is (`classification.derived`)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from backbones.catalog import ARCHITECTURES, UnknownNameError, check_architecture, nearest
 from classification.derived import find_recipe, split_backbone
 from classification.recipes import RECIPES
@@ -21,14 +23,21 @@ def parse_backbone(name: str) -> tuple[str, str]:
         recipe = name.removeprefix(f"{architecture}_")
         if recipe != name:
             raise UnknownNameError(
-                f"unknown recipe {recipe!r} in {name!r}; nearest: "
-                f"{', '.join(nearest(recipe, RECIPES))}; all: {', '.join(RECIPES)}"
+                f"unknown recipe {recipe!r} in {name!r}; {_near(recipe, RECIPES)}all: "
+                f"{', '.join(RECIPES)}"
             )
     known = [f"{a}_{r}" for a in ARCHITECTURES for r in RECIPES]
     raise UnknownNameError(
-        f"unknown backbone {name!r}: expected <architecture>_<recipe>; nearest: "
-        f"{', '.join(nearest(name, known))}"
+        f"unknown backbone {name!r}: {_near(name, known)}expected <architecture>_<recipe> (see "
+        f"--list), scratch:<architecture>, <architecture>@FILE, timm:<model>, torchvision:<model>, "
+        f"hf:<org>/<name> or the path to an artifact"
     )
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    """`nearest: a, b; `, or nothing where nothing is near."""
+    close = nearest(name, known)
+    return f"nearest: {', '.join(close)}; " if close else ""
 
 
 def split_recipe(name: str) -> tuple[str, str] | None:

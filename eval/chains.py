@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from backbones.card import ArtifactError, Card, read_card
-from benchmarks.schema import Benchmark
+from benchmarks.schema import STAGES, Benchmark
 from classification.identity import (
     TEACHER_SEED,
     Identity,
@@ -16,27 +17,15 @@ from classification.identity import (
     safe_name,
     teacher_of,
 )
-from classification.probe_protocol import probes_protocol
 from classification.recipes.user_file import user_file
-from classification.robustness_protocol import robustness_protocol
-from classification.speed_protocol import speed_protocol
-from detection.protocol import detection_protocol
 from eval.identity import backbone_identity, record_key, spec_protocol, width_of
-from eval.jobs import FINE_TUNINGS, Job, Task, python_module
+from eval.jobs import FINE_TUNINGS, TASK_FACTS, Job, Task, python_module
 from eval.layout import Layout
 from eval.records import Record, Records, TaskName
 from eval.specs import Spec, parse_spec
 from eval.state import state_of
-from segmentation.protocol import segmentation_protocol
 
-_PROTOCOLS: dict[Task, Callable[[Benchmark, str], dict[str, Any]]] = {
-    "detection": detection_protocol,
-    "segmentation": segmentation_protocol,
-    "probes": probes_protocol,
-    "robustness": robustness_protocol,
-    "speed": speed_protocol,
-}
-_UNKNOWN = dict.fromkeys(("pretraining", "detection", "segmentation"), "unknown")
+_UNKNOWN = dict.fromkeys(STAGES, "unknown")
 
 
 @dataclass(kw_only=True)
@@ -123,7 +112,8 @@ class Chains:
     def obtaining(
         self, spec: Spec, identity: Identity, seed: int, name: str, artifact: Path
     ) -> Job:
-        asked = f"{spec.architecture}@{spec.file}" if spec.file is not None else spec.name
+        asked = spec.weights if spec.kind == "hf" else spec.name
+        asked = f"{spec.architecture}@{spec.file}" if spec.file is not None else asked
         return Job(
             kind="obtain",
             id=f"weights-{name}",
@@ -198,7 +188,7 @@ class Chains:
         """The fine-tuning or measurement of an artifact."""
         tuned = task in FINE_TUNINGS
         data = self.data[task if tuned else "pretraining"]
-        protocol = _PROTOCOLS[task](self.benchmark, data)
+        protocol: dict[str, Any] = resolve_name(TASK_FACTS[task].protocol)(self.benchmark, data)
         key = record_key(identity, task, protocol, seed)
         # The key stands in the folder's name, so that no run resumes one of another protocol.
         job_id = f"{task}-{self.folder(spec, identity)}-s{seed}-{key[:8]}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any
 
 from backbones.atomic import sha256_file
 from backbones.card import read_card
+from backbones.provenance import version
 from benchmarks.schema import Benchmark
 from classification.derived import find_recipe
 from classification.identity import Identity, digest_of, trained_identity
@@ -58,5 +58,8 @@ def record_key(identity: Identity, task: str, protocol: Mapping[str, Any], seed:
 def _imported_weights(spec: Spec) -> str:
     if spec.file is not None:
         return sha256_file(spec.file)
+    if spec.kind == "hf":
+        assert spec.weights is not None, "a model of the hub has a commit"
+        return spec.weights
     # Which weights a bare name means is for the package to say, and changes with its version.
     return f"{spec.weights or 'default'} of {spec.kind} {version(spec.kind)}"

@@ -48,7 +48,8 @@ def to_text(listing: dict[str, Any]) -> str:
     return "\n".join(
         [
             "Backbones: <architecture>_<recipe>, scratch:<architecture>, scratch:timm:<model>,",
-            "  timm:<model>[@FILE], torchvision:<model>[@NAME], a path to an artifact; wildcards",
+            "  <architecture>@FILE, timm:<model>[@FILE], torchvision:<model>[@NAME or FILE],",
+            "  hf:<org>/<name>[@revision], a path to an artifact; wildcards",
             "",
             f"Architectures: {', '.join(listing['architectures'])},",
             "  timm:<model>, torchvision:<model>",

@@ -12,6 +12,12 @@ from engine.results import Metric, StageResult
 from eval.jobs import Job
 from eval.records import Record, Status, TaskName, canonical
 
+_OF_IMPORTED = (
+    *("source", "weights_name", "weights_hub", "weights_commit", "weights_url"),
+    *("weights_file", "weights_sha256", "license"),
+)
+"""Notes of a card that say where imported weights come from."""
+
 ONLY_KNOWN_AFTER = frozenset(
     {"precision", "micro_batch", "processes", "reference_paths", "threads"}
 )
@@ -49,7 +55,7 @@ def record_of_result(
         },
         weights_sha256=None if card is None else card.sha256,
         evidence_sha256=result.evidence_sha256,
-        environment={**result.environment, **_origin(command)},
+        environment={**result.environment, **_imported_from(card), **_origin(command)},
         protocol={**job.protocol, **ran},
         notes=result.notes,
     )
@@ -121,6 +127,14 @@ def _record(
 def _origin(command: str) -> dict[str, str]:
     finished = datetime.now(UTC).isoformat(timespec="milliseconds")
     return {"command": command, "finished": finished}
+
+
+def _imported_from(card: Card | None) -> dict[str, str]:
+    """Where weights of others come from: file, sha256, commit on the hub, licence."""
+    if card is None or card.weights != "imported":
+        return {}
+    found = {key: card.notes[key] for key in _OF_IMPORTED if isinstance(card.notes.get(key), str)}
+    return {f"imported_{key.removeprefix('weights_')}": value for key, value in found.items()}
 
 
 def card_of(job: Job) -> Card | None:

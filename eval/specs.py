@@ -7,10 +7,16 @@ resnet50d_mixup-all+warmup    -all takes all tricks away; + gives one back as th
 timm:levit_384_usi            the same for an architecture of timm
 scratch:resnet50d             random weights, the control of every resnet50d_<recipe>
 scratch:timm:<model>          random weights of a timm model (torchvision: the same)
-timm:<model>[@FILE]           a timm model with its published weights, or those of a file
+timm:<model>[.<tag>][@FILE]   a timm model with its published weights, or those of a file
 torchvision:<model>[@NAME]    a torchvision model, and the name (or file) of its weights
+hf:<org>/<name>[@revision]    a timm model of the Hugging Face hub, at a branch, tag or commit
+resnet50d@FILE                one of our architectures with the weights of a file
 path/to/artifact              a directory that `pretrain` or `obtain` has written
 resnet50d_*                   every name that fits (quote it, or the shell may expand it)
+
+FILE is a .safetensors file, or a .pth, .pt or .bin of tensors alone. It must hold every tensor of
+the network under its name (or all in its order), and nothing else but a classifier; what training
+scripts put around a state dict or before its names ("model", "module.", ...) is taken off.
 
 A derived recipe that is a registered one bears its name: resnet50d_mixup-epochs-mixup is
 resnet50d_smooth.
@@ -25,23 +31,27 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from backbones.card import CARD_NAME, read_card
+from backbones.card import CARD_NAME, ArtifactError, read_card
 from backbones.catalog import ARCHITECTURES, UnknownNameError, check_architecture, nearest
+from backbones.huggingface_models import find_hub_model
 from classification.derived import find_recipe, registered_name
 from classification.names import parse_backbone, split_recipe
 from classification.recipes import RECIPES
 
-Kind = Literal["trained", "scratch", "timm", "torchvision", "artifact"]
+Kind = Literal["trained", "scratch", "timm", "torchvision", "hf", "file", "artifact"]
 
-_PREFIXES = ("scratch", "timm", "torchvision")
+_HUB_LIKE = re.compile(r"\w[\w.\-]*/\w[\w.\-]*(@\w[\w.\-]*)?")
+_PREFIXES = ("scratch", "timm", "torchvision", "hf")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
     """One backbone. name: as it stands in tables; architecture: "resnet50d", "timm:<model>", ...
 
-    recipe: of a trained one; file: weights of an imported model, or the directory of an artifact;
-    weights: torchvision's name of a set of weights; tricks: what the recipe is made of.
+    kind: "file" is one of our architectures with weights of others; "hf" a model of the Hugging
+    Face hub, whose architecture is `timm:<model>`. recipe: of a trained one; file: weights of an
+    imported model, or the directory of an artifact; weights: torchvision's name of a set of
+    weights, or the hub's name of a model with its commit; tricks: what the recipe is made of.
     """
 
     kind: Kind
@@ -85,18 +95,26 @@ def parse_spec(text: str) -> list[Spec]:
 
     Raises:
         UnknownNameError: no architecture, recipe or prefix bears the name; says the nearest.
+        HubError: the config.json of a model of the hub cannot be had, or is no timm model's.
         ValueError: a file or directory is missing, or the artifact in it has no readable card.
     """
     text = text.strip()
     if not text:
         raise ValueError("an empty backbone name; expected for example resnet50d_mixup")
+    architecture, at, file = text.partition("@")
+    if at and architecture in ARCHITECTURES:
+        path = _weights_file(text, file)
+        name = f"{architecture}@{path.name}"
+        return [Spec(kind="file", name=name, architecture=architecture, file=path)]
     prefix, colon, rest = text.partition(":")
     if prefix in ("timm", "torchvision") and "@" not in text and split_recipe(text) is not None:
         return [_trained(text)]
     if colon and "/" not in prefix:
         return _prefixed(text, prefix, rest)
-    if _looks_like_path(text):
+    if _looks_like_path(architecture):
         return [_artifact(text)]
+    if at and not (Path(text) / CARD_NAME).is_file():
+        check_architecture(architecture)
     if "*" in text or "?" in text:
         return [_trained(name) for name in _expand(text, _all_trained())]
     try:
@@ -129,9 +147,20 @@ def _prefixed(text: str, prefix: str, rest: str) -> list[Spec]:
         check_architecture(architecture)
         if at and not re.fullmatch(r"\w+", weights):
             path = _weights_file(text, weights)
-            return [Spec(kind="torchvision", name=text, architecture=architecture, file=path)]
+            name = f"{architecture}@{path.name}"
+            return [Spec(kind="torchvision", name=name, architecture=architecture, file=path)]
         named = weights if at else None
         return [Spec(kind="torchvision", name=text, architecture=architecture, weights=named)]
+    if prefix == "hf":
+        model_on_hub = find_hub_model(text)
+        return [
+            Spec(
+                kind="hf",
+                name=text,
+                architecture=model_on_hub.architecture,
+                weights=model_on_hub.name,
+            )
+        ]
     near = ", ".join(f"{name}:" for name in nearest(prefix, _PREFIXES) or _PREFIXES)
     raise UnknownNameError(f"unknown prefix {prefix + ':'!r} in {text!r}; nearest: {near}")
 
@@ -165,13 +194,20 @@ def _weights_file(text: str, file: str) -> Path:
     path = Path(file).expanduser().absolute()
     if not path.is_file():
         what = "a directory" if path.is_dir() else "no file"
-        raise ValueError(f"{text!r}: {what} at {path}; expected a .safetensors, .pth or .bin file")
+        raise ValueError(
+            f"{text!r}: {what} at {path}; expected a .safetensors, .pth, .pt or .bin file"
+        )
     return path
 
 
 def _artifact(text: str) -> Spec:
     directory = Path(text).expanduser().absolute()
-    card = read_card(directory)
+    try:
+        card = read_card(directory)
+    except ArtifactError as error:
+        if directory.exists() or not _HUB_LIKE.fullmatch(text):
+            raise
+        raise ArtifactError(f"{error}; a model of the Hugging Face hub is hf:{text}") from error
     tricks = tuple((card.recipe or {}).get("tricks", ()))
     return Spec(
         kind="artifact", name=text, architecture=card.architecture, file=directory, tricks=tricks

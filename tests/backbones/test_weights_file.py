@@ -11,7 +11,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from backbones.weights_file import WeightsError, fit_state_dict, list_names, read_state_dict
+from backbones.weights_file import (
+    WeightsError,
+    fit_state_dict,
+    list_names,
+    read_state_dict,
+    read_weights_file,
+)
 
 
 def small_model() -> nn.Module:
@@ -39,11 +45,12 @@ def test_reads_both_formats(tmp_path: Path, suffix: str) -> None:
     assert all(torch.equal(read[name], state[name]) for name in state)
 
 
-@pytest.mark.parametrize("key", ["state_dict", "model"])
+@pytest.mark.parametrize("key", ["state_dict", "model", "model_ema", "teacher"])
 def test_unwraps_a_training_checkpoint(tmp_path: Path, key: str) -> None:
     state = small_model().state_dict()
     torch.save({"epoch": 3, key: state}, tmp_path / "checkpoint.pth")
-    assert list(read_state_dict(tmp_path / "checkpoint.pth")) == list(state)
+    read = read_weights_file(tmp_path / "checkpoint.pth")
+    assert (list(read.tensors), read.wrapper) == (list(state), key)
 
 
 class Malicious:
@@ -97,8 +104,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_by_name_in_any_order() -> None:
     wanted = small_model().state_dict()
     given = {name: torch.rand_like(t.float()) for name, t in reversed(wanted.items())}
-    fitted, mapping = fit_state_dict(given, wanted, source="x")
-    assert mapping == "by name"
+    fitted, imported = fit_state_dict(given, wanted, source="x")
+    assert imported.mapping == "by name"
     assert set(fitted) == set(wanted)
     assert all(fitted[name] is given[name] for name in wanted)
 
@@ -106,8 +113,8 @@ def test_by_name_in_any_order() -> None:
 def test_by_position() -> None:
     wanted = small_model().state_dict()
     given = renamed(wanted)
-    fitted, mapping = fit_state_dict(given, wanted, source="x")
-    assert mapping == "by position"
+    fitted, imported = fit_state_dict(given, wanted, source="x")
+    assert imported.mapping == "by position"
     assert list(fitted) == list(wanted) or set(fitted) == set(wanted)
     for (name, tensor), original in zip(wanted.items(), given.values(), strict=True):
         if not name.endswith("num_batches_tracked"):
@@ -132,8 +139,8 @@ def test_missing_and_unexpected_keys_are_listed() -> None:
         fit_state_dict(given, wanted, source="my.pth")
     message = str(caught.value)
     assert "my.pth" in message
-    assert "Missing keys: fc.bias." in message
-    assert "Unexpected keys: extra.weight." in message
+    assert "Missing keys (1): fc.bias." in message
+    assert "Unexpected keys (1): extra.weight." in message
 
 
 def test_another_shape_is_said() -> None:
@@ -151,6 +158,58 @@ def test_position_is_not_trusted_against_the_kind_of_tensor() -> None:
     names[i], names[j] = names[j], names[i]
     with pytest.raises(WeightsError, match="by position"):
         fit_state_dict(renamed({name: wanted[name] for name in names}), wanted, source="x")
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "backbone.", "encoder.", "_orig_mod.", "module.backbone._orig_mod."]
+)
+def test_what_wrappers_put_before_the_names_is_taken_off(prefix: str) -> None:
+    wanted = small_model().state_dict()
+    given = {prefix + name: tensor for name, tensor in wanted.items()}
+    fitted, imported = fit_state_dict(given, wanted, source="x")
+    assert set(fitted) == set(wanted)
+    assert all(fitted[name] is given[prefix + name] for name in wanted)
+    assert (imported.prefix, imported.left) == (prefix, ())
+    assert prefix in str(imported)
+
+
+def test_a_model_whose_own_names_begin_so_keeps_them() -> None:
+    wanted = {"encoder.conv.weight": torch.zeros(2), "encoder.conv.bias": torch.zeros(2)}
+    fitted, imported = fit_state_dict(dict(wanted), wanted, source="x")
+    assert (set(fitted), imported.prefix) == (set(wanted), "")
+
+
+@pytest.mark.parametrize("name", ["fc.weight", "head.bias", "classifier.1.weight"])
+def test_only_a_classifier_may_be_left_out(name: str) -> None:
+    """Of a network without one; what else the file has more is an error, not a warning."""
+    wanted = {k: t for k, t in small_model().state_dict().items() if not k.startswith("fc.")}
+    given = {f"backbone.{k}": t for k, t in wanted.items()} | {name: torch.zeros(9, 9)}
+    fitted, imported = fit_state_dict(given, wanted, source="x")
+    assert (set(fitted), imported.left) == (set(wanted), (name,))
+    assert f"left out, a classifier: {name}" in str(imported)
+    with pytest.raises(WeightsError, match=r"Unexpected keys \(1\): neck\.weight\."):
+        fit_state_dict(given | {"neck.weight": torch.zeros(1)}, wanted, source="x")
+
+
+def test_a_file_may_lack_a_classifier_that_is_not_needed_but_not_half_of_it() -> None:
+    wanted = small_model().state_dict()
+    given = {k: t for k, t in wanted.items() if not k.startswith("fc.")}
+    fitted, imported = fit_state_dict(given, wanted, source="x", classifiers=["fc"])
+    assert set(fitted) == set(given)
+    assert imported.without_classifier
+    with pytest.raises(WeightsError, match=r"Missing keys \(2\): fc\.weight, fc\.bias\."):
+        fit_state_dict(given, wanted, source="x")
+    half = given | {"fc.weight": wanted["fc.weight"]}
+    with pytest.raises(WeightsError, match=r"Missing keys \(1\): fc\.bias\."):
+        fit_state_dict(half, wanted, source="x", classifiers=["fc"])
+
+
+def test_names_in_common_forbid_a_match_by_position() -> None:
+    """One renamed tensor among known ones is a mistake to be told, not to be guessed around."""
+    wanted = small_model().state_dict()
+    given = {("fc2.bias" if name == "fc.bias" else name): t for name, t in wanted.items()}
+    with pytest.raises(WeightsError, match=r"Missing keys \(1\): fc\.bias\..*: fc2\.bias"):
+        fit_state_dict(given, wanted, source="x")
 
 
 def test_long_lists_are_cut() -> None:

@@ -149,6 +149,42 @@ def test_other_bytes_in_a_weights_file_are_another_backbone(
     assert not set(keys[0][1:]) & set(keys[1][1:])
 
 
+def test_a_model_of_the_hub_is_the_commit_that_its_name_means(
+    planner: Planner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    keys = []
+    for commit in ("a" * 40, "b" * 40, "a" * 40):
+        folder = tmp_path / "models--some--one"
+        (folder / "snapshots" / commit).mkdir(parents=True, exist_ok=True)
+        (folder / "refs").mkdir(exist_ok=True)
+        (folder / "refs/main").write_text(commit)
+        (folder / "snapshots" / commit / "config.json").write_text(
+            '{"architecture": "resnet18", "pretrained_cfg": {}}'
+        )
+        plan = planner.plan("hf:some/one", seeds=(0, 1))
+        hub = [job for job in plan.jobs if job.spec.kind == "hf"]
+        (obtain,) = [job for job in hub if job.kind == "obtain"]
+        assert f"hf:some/one@{commit}" in obtain.command
+        keys.append([job.key for job in hub if job.key])
+    assert keys[0] == keys[2]
+    assert not set(keys[0]) & set(keys[1])
+    assert {job.spec.name for job in plan.jobs} == {"hf:some/one", "scratch:timm:resnet18"}
+
+
+def test_a_file_of_our_architecture_has_the_width_of_the_benchmark(
+    planner: Planner, tmp_path: Path
+) -> None:
+    file = tmp_path / "w.pth"
+    file.write_bytes(b"weights")
+    plan = planner.plan(f"resnet50d@{file}")
+    widths = {
+        job.command[job.command.index("--width") + 1] for job in plan.jobs if job.kind == "obtain"
+    }
+    assert [job.spec.kind for job in plan.jobs if job.kind == "obtain"] == ["file", "scratch"]
+    assert widths == {str(planner.benchmark.backbone.width)}
+
+
 def test_what_moves_the_number_moves_the_key_and_nothing_else_does(
     planner: Planner, benchmark_mini: Benchmark
 ) -> None:

@@ -66,6 +66,22 @@ def test_what_the_machine_adds_to_the_protocol_stands_in_it(
     assert record.tricks[-2:] == ("mixup", "epochs")
 
 
+def test_a_record_says_where_weights_of_others_come_from(
+    jobs: dict[str, Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = {"weights_hub": "a/b", "weights_commit": "c" * 40, "license": "mit", "published": {}}
+    card = SimpleNamespace(weights="imported", notes=notes, sha256="0" * 64, cost=None)
+    monkeypatch.setattr("eval.recording.card_of", lambda job: card)
+    write_result(jobs["detection"], protocol=jobs["detection"].protocol)
+    environment = record_of_result(jobs["detection"], command="x").environment
+    said = {key: text for key, text in environment.items() if key.startswith("imported_")}
+    assert said == {
+        "imported_hub": "a/b",
+        "imported_commit": "c" * 40,
+        "imported_license": "mit",
+    }
+
+
 def test_a_result_of_another_protocol_is_refused(jobs: dict[str, Job]) -> None:
     """A benchmark file that is edited during a run."""
     job = jobs["detection"]
@@ -87,7 +103,8 @@ def test_without_a_whole_result_the_card_is_believed(
 ) -> None:
     job = jobs["classification"]
     known = {"top1": 50.0, "top5": 80.0, "n": 100}
-    card = SimpleNamespace(metrics=known, sha256="a" * 64, cost={}, versions={}, notes={})
+    facts = {"sha256": "a" * 64, "cost": {}, "versions": {}, "notes": {}}
+    card = SimpleNamespace(weights="trained", metrics=known, **facts)
     monkeypatch.setattr("eval.recording.card_of", lambda job: card)
     if content is not None:
         write_result(job)

@@ -75,6 +75,44 @@ def test_a_weights_file_is_found_from_the_working_directory(
     assert spec.control.name == "scratch:timm:tf_efficientnet_lite0"
 
 
+@pytest.mark.parametrize(
+    ("architecture", "kind", "control"),
+    [
+        ("resnet50d", "file", "scratch:resnet50d"),
+        ("inception_v3", "file", "scratch:inception_v3"),
+        ("timm:resnet18.a1_in1k", "timm", "scratch:timm:resnet18.a1_in1k"),
+        ("torchvision:resnet50", "torchvision", "scratch:torchvision:resnet50"),
+    ],
+)
+@pytest.mark.parametrize("name", ["w.pth", "w.pt", "w@1:2.bin", "w.safetensors"])
+def test_every_architecture_takes_a_weights_file(
+    architecture: str, kind: str, control: str, name: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(b"w")
+    (spec,) = parse_spec(f"{architecture}@{tmp_path / name}")
+    assert (spec.kind, spec.architecture, spec.file) == (kind, architecture, tmp_path / name)
+    assert spec.name == f"{architecture}@{name}"
+    assert spec.control.name == control
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / name).write_bytes(b"x")
+    both = [f"{architecture}@{tmp_path / part / name}" for part in ("", "other")]
+    with pytest.raises(ValueError, match="two files bear the name"):
+        parse_specs(both)
+
+
+def test_where_no_name_is_near_the_forms_are_said() -> None:
+    for text in ("zzz", "resnet50d_qqqq"):
+        with pytest.raises(UnknownNameError) as error:
+            parse_spec(text)
+        assert "nearest" not in str(error.value)
+        assert "hf:<org>/<name>" in str(error.value) or "all: standard" in str(error.value)
+
+
+def test_a_name_of_the_hub_without_its_prefix_is_guessed_at() -> None:
+    with pytest.raises(ValueError, match=r"is hf:timm/resnet18\.a1_in1k"):
+        parse_spec("timm/resnet18.a1_in1k")
+
+
 def test_a_missing_weights_file_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"no file at {tmp_path}/none.pth"):
         parse_spec(f"timm:resnet50@{tmp_path}/none.pth")
@@ -104,6 +142,9 @@ def test_a_backbone_named_twice_counts_once() -> None:
         ("scratch:resnet50d_mixup", "resnet50d"),
         ("tim:resnet50", "timm:"),
         ("timm:", "timm:<model>"),
+        ("resnt50d@w.pth", "resnet50d"),
+        ("hf:tiny", "hf:<organization>/<name>"),
+        ("resnet50d_mixup@w.pth", "resnet50d"),
         ("resnet51d_*", "resnet50d_"),
     ],
 )
