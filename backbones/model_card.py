@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from backbones.card import Card
 
@@ -13,8 +14,9 @@ _ORIGIN = {
 }
 
 
-def render_model_card(card: Card) -> str:
-    """Markdown; a pure function of the card."""
+def render_model_card(card: Card, *, use: Sequence[str] | None = None) -> str:
+    """Markdown; a pure function of the card. use: lines that load the weights, where they are not
+    in an artifact."""
     lines = [
         f"# {card.architecture}",
         "",
@@ -24,7 +26,7 @@ def render_model_card(card: Card) -> str:
         "|---|---|",
     ]
     lines += [f"| {name} | {value} |" for name, value in _facts(card)]
-    lines += ["", "## Use", "", "```python", *_USE, "```", ""]
+    lines += ["", "## Use", "", "```python", *(use or _USE), "```", ""]
     if card.recipe is not None:
         recipe = json.dumps(card.recipe, indent=2, ensure_ascii=False)
         lines += ["## Recipe", "", "```json", recipe, "```", ""]

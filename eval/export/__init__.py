@@ -1,0 +1,1 @@
+"""`trickle export`: an artifact's weights as other libraries load them."""

@@ -1,0 +1,76 @@
+"""Exporting: a folder that is whole or absent, and what to type there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from backbones.atomic import atomic_directory, write_text_atomic
+from backbones.card import README_NAME, read_card
+from backbones.model_card import render_model_card
+from eval.export.source import Source, load_source
+from eval.export.targets import TARGETS, ExportError
+
+Write = Callable[[Source, Path, Path], str]
+_WRITERS = {
+    "torchvision": ("to_torchvision", "write_torchvision"),
+    "timm": ("to_timm", "write_timm"),
+    "mmdet": ("to_openmmlab", "write_mmdet"),
+    "mmseg": ("to_openmmlab", "write_mmseg"),
+    "onnx": ("to_onnx", "write_onnx"),
+    "huggingface": ("to_timm", "write_huggingface"),
+}
+
+
+def export(
+    artifact: str | os.PathLike[str], target: str, out: str | os.PathLike[str] | None = None
+) -> tuple[Path, str]:
+    """Writes the artifact for `target` into a new folder; returns it and how to load it there.
+
+    target: one of `TARGETS`. out: default `<artifact's name>-<target>` in the current directory.
+    The target's own network is made, loaded strictly, and has to compute the same. Raises
+    ArtifactError for a directory that is no artifact or a damaged one; ExportError where the
+    target has no such network, naming those that have, and where `out` is there already; OSError
+    where it cannot be written.
+    """
+    card = read_card(artifact)
+    name = Path(artifact).absolute().name
+    folder = Path(f"{name}-{target}" if out is None else out).expanduser().absolute()
+    if os.path.lexists(folder):
+        raise ExportError(f"{folder} is there already: not replaced. Name another with --out")
+    with atomic_directory(folder) as temporary:
+        source = load_source(artifact)
+        try:
+            use = _writer(target)(source, temporary, folder)
+        except ExportError as error:
+            raise ExportError(
+                f"{card.architecture} of width {card.arguments['width']:g} cannot be exported to "
+                f"{target}: {error}. Possible: {', '.join(_others(source, target))}"
+            ) from error
+        if not (temporary / README_NAME).exists():
+            write_text_atomic(temporary / README_NAME, render_model_card(card, use=use.split("\n")))
+    return folder, use
+
+
+def _writer(target: str) -> Write:
+    module, name = _WRITERS[target]
+    write: Write = getattr(import_module(f"eval.export.{module}"), name)
+    return write
+
+
+def _others(source: Source, target: str) -> list[str]:
+    """The targets that have the network, without trying them."""
+    from eval.export.timm_form import timm_form, torchvision_form
+
+    card = source.card
+    impossible = {target}
+    if isinstance(torchvision_form(card), str):
+        impossible.add("torchvision")
+    timms_own = card.architecture.startswith("timm:")
+    if not timms_own and isinstance(timm_form(card), str):
+        impossible |= {"timm", "huggingface"}
+    if source.backbone.fixed_size is not None:
+        impossible |= {"mmdet", "mmseg"}
+    return [name for name in TARGETS if name not in impossible]

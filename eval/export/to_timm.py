@@ -1,0 +1,177 @@
+"""A checkpoint that `timm.create_model` loads strictly, and the same as a folder of the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import timm
+import torch
+from timm.models._hub import save_config_for_hf
+from torch import Tensor
+
+from backbones.atomic import write_bytes_atomic, write_json_atomic, write_text_atomic
+from backbones.model_card import render_model_card
+from backbones.preprocessing import Preprocessing
+from backbones.timm_models import TimmBackbone, copy_weights
+from eval.export.named_state import named_state
+from eval.export.same_features import check_same, load_strictly, outputs_of, trial_images
+from eval.export.source import Source
+from eval.export.targets import ExportError
+from eval.export.timm_form import NamedModel, timm_form
+
+WEIGHTS = "model.safetensors"
+_TIMM = "timm:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Export:
+    """model: timm's, with the weights and checked. arguments: of create_model, beside the name."""
+
+    model: Any
+    name: str
+    arguments: Mapping[str, Any]
+    state: Mapping[str, Tensor]
+
+
+def write_timm(source: Source, folder: Path, out: Path) -> str:
+    """Writes the checkpoint and its pretrained_cfg.json; otherwise as `write_torchvision`."""
+    made = _make(source)
+    write_bytes_atomic(folder / WEIGHTS, safetensors.torch.save(_plain(made.state)))
+    write_json_atomic(folder / "pretrained_cfg.json", _pretrained_cfg(source))
+    arguments = "".join(f", {key}={value!r}" for key, value in made.arguments.items())
+    return (
+        "import json, timm\n"
+        f"config = json.load(open({str(out / 'pretrained_cfg.json')!r}))\n"
+        f'model = timm.create_model("{made.name}"{arguments}, '
+        f"pretrained_cfg_overlay=config, checkpoint_path={str(out / WEIGHTS)!r})"
+    )
+
+
+def write_huggingface(source: Source, folder: Path, out: Path) -> str:
+    """Writes what `timm.create_model("local-dir:...")` loads, and `hf upload` takes to the hub."""
+    made = _make(source)
+    if made.arguments.get("features_only"):
+        raise ExportError(
+            f"a folder of the hub holds a whole model, and of {source.card.architecture} the "
+            "artifact has only what C2..C5 are made of; --to timm exports that"
+        )
+    made.model.pretrained_cfg.update(_pretrained_cfg(source))
+    arguments = {k: v for k, v in made.arguments.items() if k != "num_classes"}
+    save_config_for_hf(made.model, folder / "config.json", model_args=arguments)
+    # Not by timm's save_for_hf, whose file no other user of the machine may read.
+    write_bytes_atomic(folder / WEIGHTS, safetensors.torch.save(_plain(made.state)))
+    lines = (
+        "import timm",
+        f'model = timm.create_model("local-dir:{out}", pretrained=True)',
+    )
+    front = "---\nlibrary_name: timm\ntags:\n- timm\n- image-classification\n---\n\n"
+    text = render_model_card(source.card, use=lines)
+    write_text_atomic(folder / "README.md", front + text)
+    return "\n".join(lines)
+
+
+def _make(source: Source) -> _Export:
+    if source.card.preprocessing.channel_order != "RGB":
+        raise ExportError("timm feeds its models red, green, blue; this one takes BGR")
+    if isinstance(source.backbone, TimmBackbone):
+        return _make_timms_own(source, source.backbone)
+    form = timm_form(source.card)
+    if isinstance(form, str):
+        raise ExportError(form)
+    return _make_ours(source, form)
+
+
+def _make_ours(source: Source, form: NamedModel) -> _Export:
+    arguments = {**form.arguments, "num_classes": source.num_classes}
+    state = named_state(source, form)
+    model = timm.create_model(form.name, pretrained=False, **arguments)
+    load_strictly(model, state)
+    images = trial_images(source.backbone.native_size)
+    with torch.no_grad():
+        expected = [*source.backbone.classification_features(images)]
+        if source.head:
+            expected.append(source.logits(images))
+    found = outputs_of(model, form.levels, images)[: len(expected)]
+    check_same(expected, found, what=f"timm's {form.name}")
+    return _Export(model=model, name=form.name, arguments=arguments, state=state)
+
+
+def _make_timms_own(source: Source, backbone: TimmBackbone) -> _Export:
+    """The whole model where the artifact has all of it, else timm's feature network."""
+    name, plan = backbone.architecture.removeprefix(_TIMM), backbone.plan
+    images = trial_images(backbone.native_size)
+    with torch.no_grad():
+        expected = backbone(images)
+    with suppress(_Incomplete):
+        return _make_whole(source, backbone, images, expected)
+    if plan.normalized:
+        raise ExportError(f"timm's create_model has no form of {name} with these levels alone")
+    arguments = {**dict(plan.arguments), "features_only": True, "out_indices": plan.indices}
+    model = timm.create_model(name, pretrained=False, **arguments)
+    state = backbone.body.state_dict()
+    load_strictly(model, state)
+    with torch.no_grad():
+        theirs = TimmBackbone(name)
+        theirs.body = model
+        check_same(expected, theirs.eval()(images), what=f"timm's {name}")
+    return _Export(model=model, name=name, arguments=arguments, state=state)
+
+
+class _Incomplete(Exception):
+    """The artifact has not all tensors of the whole model."""
+
+
+def _make_whole(
+    source: Source, backbone: TimmBackbone, images: Tensor, expected: tuple[Tensor, ...]
+) -> _Export:
+    name = backbone.architecture.removeprefix(_TIMM)
+    arguments = {**dict(backbone.plan.arguments), "num_classes": source.num_classes}
+    model: Any = timm.create_model(name, pretrained=False, **arguments)
+    # timm's feature networks write `a.0` as `a_0`, and some put `model.` or `body.` before it.
+    ours: dict[str, Tensor] = {}
+    for key, tensor in backbone.body.state_dict().items():
+        plain = key.replace(".", "_")
+        for form in (plain, plain.removeprefix("model_"), plain.removeprefix("body_")):
+            ours[form] = tensor
+    classifier = model.pretrained_cfg.get("classifier")
+    for key, tensor in source.head.items():
+        ours[f"{classifier}.{key}".replace(".", "_")] = tensor
+    expected_names = model.state_dict()
+    if any(key.replace(".", "_") not in ours for key in expected_names):
+        raise _Incomplete
+    state = {key: ours[key.replace(".", "_")] for key in expected_names}
+    load_strictly(model, state)
+    twin = TimmBackbone(name)
+    copy_weights(model, twin.body)
+    with torch.no_grad():
+        check_same(expected, twin.eval()(images), what=f"timm's {name}")
+        if source.head:
+            logits = source.logits(images)
+            try:
+                check_same([logits], [model(images)], what=f"timm's {name}")
+            except AssertionError:  # it normalizes or pools otherwise before its classifier
+                return _make_whole(replace(source, head={}), backbone, images, expected)
+    return _Export(model=model, name=name, arguments=arguments, state=state)
+
+
+def _pretrained_cfg(source: Source) -> dict[str, Any]:
+    """timm's words for the preprocessing; mean and std on the scale 0..1."""
+    prep: Preprocessing = source.card.preprocessing
+    side = source.backbone.native_size
+    return {
+        "mean": [round(v / 255, 8) for v in prep.mean],
+        "std": [round(v / 255, 8) for v in prep.std],
+        "interpolation": prep.interpolation,
+        "input_size": [3, side, side],
+        "crop_pct": 0.875,
+        "num_classes": source.num_classes,
+    }
+
+
+def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
