@@ -6,9 +6,17 @@ import importlib.metadata
 import platform
 import subprocess
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 _PACKAGES = ("trickle", "torch", "torchvision", "timm", "safetensors")
+
+
+@cache
+def version(package: str) -> str:
+    """Of an installed package; its metadata are read once in a process. Raises
+    PackageNotFoundError, a kind of ImportError, for one that is not there."""
+    return importlib.metadata.version(package)
 
 
 def library_versions() -> dict[str, str]:
@@ -16,7 +24,7 @@ def library_versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         with suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
+            versions[package] = version(package)
     return versions
 
 

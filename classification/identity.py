@@ -7,12 +7,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 from backbones.atomic import sha256_file
 from backbones.card import read_card
+from backbones.provenance import version
 from benchmarks.schema import Benchmark
 from classification.derived import find_recipe
 from classification.names import parse_backbone, split_recipe

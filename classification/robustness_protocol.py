@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Any
 
+from backbones.provenance import version
 from benchmarks.schema import Benchmark
 
 # Raised by one whenever a change to the code changes what is measured.

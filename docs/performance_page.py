@@ -17,8 +17,6 @@ from docs.bench_results import (
 )
 from docs.growth_figure import FIGURE
 from docs.imagenet_plan import (
-    GPUS,
-    PAPER_MINUTES,
     Row,
     fine_tuning,
     hours,
@@ -28,6 +26,7 @@ from docs.imagenet_plan import (
 )
 from docs.markdown import GENERATED, escape, table
 from engine.fast_paths import FAST_PATHS, VARIABLE
+from eval.gpu_rates import GPUS, PAPER_MINUTES
 
 PAGE = Path("docs/performance.md")
 
@@ -65,6 +64,8 @@ def render(benches: Mapping[str, Mapping[str, Any]]) -> str:
         _machines(benches),
         "## How soon an answer is there",
         _answers(benches.get("cli")),
+        "## How long the report takes",
+        _report(benches.get("report")),
         "## Fast paths",
         _fast_paths(),
         "## How cost grows",
@@ -150,6 +151,36 @@ def _answers(data: Mapping[str, Any] | None) -> str:
         "Medians of whole processes, from the start of Python to its end, by "
         "[`cli`](../bench/cli.py).\n\n"
         + table(["command", "seconds:", "at most:", "reached"], lines)
+    )
+
+
+_MOST_PARTS = 6
+"""Of the report, that are named; the others come together."""
+
+
+def _report(data: Mapping[str, Any] | None) -> str:
+    about = (
+        "`trickle report` over 500 synthetic records of mini's size, most of them with evidence, "
+        "in a process of its own, by [`report`](../bench/report.py); no training, no network."
+    )
+    if data is None:
+        return f"{about} Not measured yet: `make bench BENCHES=report`."
+    raw = data["raw"]
+    budget = raw["budget"]
+    whole = [
+        ["seconds", f"{raw['seconds']:.1f}", f"{budget['seconds']:.0f}"],
+        ["peak memory, MB", f"{raw['megabytes']:.0f}", f"{budget['megabytes']:,.0f}"],
+    ]
+    for line, name in zip(whole, ("seconds", "megabytes"), strict=True):
+        line.append("yes" if raw[name] <= budget[name] else "**no**")
+    parts = sorted(raw["parts"].items(), key=lambda part: -part[1])
+    named = ", ".join(f"{escape(name)} {seconds:.1f} s" for name, seconds in parts[:_MOST_PARTS])
+    others = sum(seconds for _, seconds in parts[_MOST_PARTS:])
+    return (
+        f"{about}\n\n"
+        + table([f"{raw['records']} records", "taken:", "at most:", "reached"], whole)
+        + f"\n\nOf {raw['processor_seconds']:.1f} s of processor: {named}, all else "
+        f"{others:.1f} s."
     )
 
 

@@ -9,7 +9,12 @@ from types import ModuleType
 from typing import Any
 
 from classification.recipe import Recipe
-from classification.recipes import bag_of_tricks, resnet_strikes_back, solving_imagenet
+from classification.recipes import (
+    bag_of_tricks,
+    label_noise,
+    resnet_strikes_back,
+    solving_imagenet,
+)
 from classification.recipes.card import RecipeCard
 from classification.tricks.trick import Trick
 from docs.markdown import GENERATED, anchor, escape, link_papers, table
@@ -19,6 +24,7 @@ CHAPTERS: dict[str, ModuleType] = {
     "Bag of Tricks": bag_of_tricks,
     "Solving ImageNet": solving_imagenet,
     "ResNet strikes back": resnet_strikes_back,
+    "Label noise": label_noise,
 }
 _LADDER = re.compile(r"ladder(\d+)_(\w+)")
 
@@ -44,7 +50,7 @@ def recipe_page() -> str:
             f"## {title}",
             f"[`{file}`](../{file})",
             link_papers((module.__doc__ or "").strip()),
-            _expected(cards),
+            *([_expected(cards)] if any(card.expected for card in cards.values()) else []),
         ]
         if any(map(_LADDER.fullmatch, cards)):
             parts += ["The ladder, Table 4 of the paper:", _ladder(cards)]

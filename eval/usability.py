@@ -25,9 +25,11 @@ def check_specs(specs: Iterable[Spec], benchmark: Benchmark, tasks: Iterable[Tas
     for spec in specs:
         # Detection scales images with their ratio and segmentation tests whole ones: many sizes.
         sizes: Sizes = dict.fromkeys(task for task in FINE_TUNINGS if task in tasks)
+        side, _ = evaluation_sizes(Recipe(), benchmark.pretraining, spec.architecture)
         if "probes" in tasks:
-            side, _ = evaluation_sizes(Recipe(), benchmark.pretraining, spec.architecture)
             sizes["probes"] = (side, side)
+        if "robustness" in tasks and spec.kind == "artifact":  # others are pretrained, or left out
+            sizes["robustness"] = (side, side)
         try:
             for training in _pretraining_sizes(spec, benchmark):
                 check_usable(

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.imagenet_layout import read_index
 from classification.data import TrainingImages, ValidationImages
+from classification.derived import find_recipe
 from classification.recipe import Recipe
 from classification.tricks import LabelNoise, Mixup
 from classification.tricks.label_noise import noisy_label
@@ -51,6 +52,12 @@ def test_more_noise_keeps_what_less_noise_has_replaced() -> None:
     right = [place % CLASSES for place in range(COUNT)]
     less, more = labels_of(0.2), labels_of(0.8)
     assert all(m == a for a, m, r in zip(less, more, right, strict=True) if a != r)
+
+
+@pytest.mark.parametrize(("name", "share"), [("noise20", 0.2), ("noise50", 0.5), ("noise80", 0.8)])
+def test_erm_and_mixup_by_name_differ_in_mixup_alone(name: str, share: float) -> None:
+    assert find_recipe(name) == Recipe() | LabelNoise(share)
+    assert find_recipe(f"{name}+mixup") == Recipe() | LabelNoise(share) | Mixup(0.2)
 
 
 def test_one_draw_by_hand() -> None:

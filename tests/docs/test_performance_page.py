@@ -12,9 +12,10 @@ from markdown_it import MarkdownIt
 
 from docs.bench_results import FOLDER, TARGETS, read_benches, results
 from docs.growth_figure import FIGURE, draw_growth, is_drawn
-from docs.imagenet_plan import GPUS, Row, fine_tuning, gmacs, hours, images_per_second, rows
+from docs.imagenet_plan import Row, fine_tuning, gmacs, hours, images_per_second, rows
 from docs.performance_page import PAGE, performance_page, render
 from engine.fast_paths import FAST_PATHS, VARIABLE
+from eval.gpu_rates import GPUS
 
 MACHINE = {"cpu": "A_B* CPU", "cpu_count": "2", "date": "2026-11-22", "load_average": "0.1"}
 VERSIONS = {"torch": "2.14.1", "git_revision": "abc"}
@@ -78,7 +79,10 @@ def test_a_ratio_stands_beside_its_quartiles_and_its_target() -> None:
     assert line(page, "distill", "plain_teacher") == ["3.00", "1.50 to 4.50", "–", "–"]
     assert line(page, "cli", "python_start") == ["0.50", "–", "–", "–"]
     assert "input, train_step, distill, cli: cpu A_B\\* CPU, cpu count 2, date 2026-11-22" in page
-    assert "not measured yet: pretrain_epoch, detection, segmentation, scoring, growth." in page
+    assert (
+        "not measured yet: pretrain_epoch, detection, segmentation, scoring, growth, report."
+        in page
+    )
 
 
 def test_the_targets_are_those_of_the_contract() -> None:
@@ -238,3 +242,15 @@ def test_the_page_follows_from_the_files(tmp_path: Path) -> None:
         == performance_page(tmp_path)
         == {PAGE: render({"growth": GROWTH})}
     )
+
+
+def test_the_report_stands_beside_its_budget() -> None:
+    assert "`make bench BENCHES=report`" in render({})
+    budget = {"records": 500, "seconds": 20.0, "megabytes": 1000.0}
+    taken = {"records": 500, "seconds": 12.34, "megabytes": 1200.4, "processor_seconds": 11.0}
+    parts = {name: float(n) for n, name in enumerate("abcdefgh")}
+    page = render({"report": bench("report", {}, **taken, budget=budget, parts=parts)})
+    assert line(page, "seconds", "12.3") == ["20", "yes"]
+    assert line(page, "peak memory, MB") == ["1200", "1,000", "no"]
+    assert "Of 11.0 s of processor: h 7.0 s, g 6.0 s" in page
+    assert "c 2.0 s, all else 1.0 s." in page

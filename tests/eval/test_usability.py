@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from backbones.catalog import UnknownNameError
@@ -43,6 +45,18 @@ def test_these_can_do_it_all(name: str) -> None:
 def test_these_cannot_and_why(name: str, tasks: tuple[str, ...], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         check_specs(parse_specs([name]), MINI, tasks)
+
+
+@pytest.mark.parametrize("kind", ["scratch", "artifact"])
+def test_inception_is_not_measured_on_images_too_small_for_it(kind: str) -> None:
+    """48 pixels are 64 for Inception-V3, whose own size is 299 and not 224."""
+    small = MINI.pretraining.model_copy(update={"image_size": 48, "resize_size": 54})
+    benchmark = MINI.model_copy(update={"pretraining": small})
+    (spec,) = parse_specs(["scratch:inception_v3"])
+    asked = {"scratch": "probes", "artifact": "robustness"}[kind]
+    check_specs([spec], benchmark, BOTH)
+    with pytest.raises(ValueError, match=r"inception_v3 .*64 x 64 .*75 x 75"):
+        check_specs([replace(spec, kind=kind)], benchmark, (*BOTH, asked))  # type: ignore[arg-type]
 
 
 def test_a_teacher_that_timm_does_not_have_is_answered_with_the_nearest(
