@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-PACKAGED = ("mini", "paper")
+PACKAGED = ("mini", "paper", "coco", "cityscapes")

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import ade20k_layout, imagenet_layout, voc_layout
+from benchmarks import coco_layout, imagenet_layout, voc_layout
 from benchmarks.cache import read_cached, write_cached
 from benchmarks.dataset_files import Finding, Sample, StageData
 from benchmarks.digest import dataset_digest
 from benchmarks.errors import DataError
+from benchmarks.pixel_layouts import pixel_layout
 from benchmarks.schema import Benchmark
 
 CHECKS_VERSION = 3
@@ -58,11 +59,14 @@ def stage_data(benchmark: Benchmark, stage: str) -> StageData:
     if stage == "pretraining":
         return imagenet_layout.stage_data(benchmark.pretraining.root)
     if stage == "detection" and benchmark.detection is not None:
-        voc = benchmark.detection
-        return voc_layout.stage_data(voc.root, (*voc.train, voc.test), voc.classes)
+        boxes = benchmark.detection
+        splits = (*boxes.train, boxes.test)
+        if boxes.layout == "coco":
+            return coco_layout.stage_data(boxes.root, splits, boxes.classes)
+        return voc_layout.stage_data(boxes.root, splits, boxes.classes)
     if stage == "segmentation" and benchmark.segmentation is not None:
-        ade = benchmark.segmentation
-        return ade20k_layout.stage_data(ade.root, ade.classes)
+        pixels = benchmark.segmentation
+        return pixel_layout(pixels.layout).stage_data(pixels.root, pixels.classes)
     raise ValueError(f"benchmark {benchmark.name} has no stage {stage!r}")
 
 

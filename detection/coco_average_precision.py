@@ -21,15 +21,28 @@ def coco_average_precisions(
 ) -> dict[str, float | None]:
     """AP (IoU 0.50:0.95), AP50 and AP75 in percent; difficult objects as crowd; None where no
     object counts. Width is x2 - x1."""
-    figures = coco_statistics(images, num_classes)[:3]
+    figures = coco_evaluation(images, num_classes).stats[:3]
     return {
         name: 100 * float(value) if value >= 0 else None
         for name, value in zip(("AP", "AP50", "AP75"), figures, strict=True)
     }
 
 
+def coco_class_precisions(images: Sequence[ScoredImage], num_classes: int) -> list[float | None]:
+    """AP (IoU 0.50:0.95) of each class in percent; None without objects that count."""
+    # IoUs, recalls, classes, areas, detections at most: of all areas, with most detections.
+    found = np.asarray(coco_evaluation(images, num_classes).eval["precision"])[:, :, :, 0, -1]
+    of_classes = [found[:, :, label] for label in range(num_classes)]
+    return [100 * float(of.mean()) if (of > -1).all() else None for of in of_classes]
+
+
 def coco_statistics(images: Sequence[ScoredImage], num_classes: int) -> np.ndarray:
     """COCO's twelve figures, as shares; -1 for what nothing in the data speaks of."""
+    return np.asarray(coco_evaluation(images, num_classes).stats[:12])
+
+
+def coco_evaluation(images: Sequence[ScoredImage], num_classes: int) -> Any:
+    """The library's `COCOeval`, accumulated and summarized."""
     sizes = [
         {"id": i, "height": image.size[0], "width": image.size[1]} for i, image in enumerate(images)
     ]
@@ -42,7 +55,7 @@ def coco_statistics(images: Sequence[ScoredImage], num_classes: int) -> np.ndarr
 
 def _by_hotcoco(
     rows: Stacked, sizes: list[dict[str, Any]], categories: list[dict[str, Any]]
-) -> np.ndarray:
+) -> Any:
     from hotcoco import COCO, COCOeval
 
     boxes = _corner_and_sides(rows.truth)
@@ -61,7 +74,7 @@ def _by_hotcoco(
 
 def _by_pycocotools(
     rows: Stacked, sizes: list[dict[str, Any]], categories: list[dict[str, Any]]
-) -> np.ndarray:
+) -> Any:
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -92,11 +105,11 @@ def _by_pycocotools(
     return _evaluated(COCOeval(truth, truth.loadRes(found), "bbox"))
 
 
-def _evaluated(evaluation: Any) -> np.ndarray:
+def _evaluated(evaluation: Any) -> Any:
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
-    return np.asarray(evaluation.stats[:12])
+    return evaluation
 
 
 def _corner_and_sides(corners: np.ndarray) -> np.ndarray:

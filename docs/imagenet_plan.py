@@ -9,41 +9,17 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from classification.budget import IMAGENET_IMAGES
 from classification.recipes import RECIPES
 from classification.tricks.distillation import Distillation
-
-IMAGES = 1_281_167
-PAPER_MINUTES = {"resnet50": 4.4, "inception_v3": 8.0, "mobilenet": 3.7}
-"""Of an epoch on 8 V100 at batch 1024 in half precision: He et al. 2019, Table 3."""
-PAPER_MINUTES_FLOAT32 = 13.3
-"""The same for ResNet-50 at batch 256 in float32."""
-PAPER_GPUS = 8
-PASSES = 3
-"""Forward, and twice as much backward: for the inputs and for the weights."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gpu:
-    """tflops: dense peak in half precision; bandwidth: of its memory, in TB/s; float32: how much
-    longer a step takes in it. All but the V100's last are the makers' data sheets and assumptions.
-    """
-
-    name: str
-    tflops: float
-    bandwidth: float
-    float32: float
-
-
-GPUS = (
-    Gpu(
-        name="V100",
-        tflops=125,
-        bandwidth=0.9,
-        float32=PAPER_MINUTES_FLOAT32 / PAPER_MINUTES["resnet50"],
-    ),
-    Gpu(name="A100", tflops=312, bandwidth=2.04, float32=2.0),
-    Gpu(name="H100", tflops=989, bandwidth=3.35, float32=2.0),
+from eval.gpu_rates import (
+    PAPER_MINUTES,
+    Gpu,
+    faster_rcnn_gmacs,
+    fcn_gmacs,
+    flops,
 )
+from eval.gpu_rates import utilisation as share_of_peak
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,25 +36,12 @@ class Row:
 
 
 def utilisation(gpu: Gpu, family: str) -> float:
-    """The share of the peak that training reaches.
-
-    On the V100 as the paper measured it; on others so that images per second grow as the memory's
-    bandwidth, which bounds these networks (normalizations and activations are memory traffic).
-    """
-    seconds = PAPER_MINUTES[family] * 60 * PAPER_GPUS
-    size = gmacs("resnet50a" if family == "resnet50" else family)
-    achieved = IMAGES * _flops(size) / seconds
-    v100 = GPUS[0]
-    return (
-        achieved
-        / (v100.tflops * 1e12)
-        * (gpu.bandwidth / v100.bandwidth)
-        * (v100.tflops / gpu.tflops)
-    )
+    """See `eval.gpu_rates.utilisation`; the GMACs are counted here."""
+    return share_of_peak(gpu, family, gmacs("resnet50a" if family == "resnet50" else family))
 
 
 def images_per_second(gpu: Gpu, row: Row) -> float:
-    seconds = _flops(row.gmacs) / (gpu.tflops * 1e12 * utilisation(gpu, row.family))
+    seconds = flops(row.gmacs) / (gpu.tflops * 1e12 * utilisation(gpu, row.family))
     seconds += 2e9 * row.forward / (gpu.tflops * 1e12 * utilisation(gpu, "resnet50"))
     return 1 / (seconds if row.half else seconds * gpu.float32)
 
@@ -111,7 +74,7 @@ def pretraining(architecture: str, recipe: str, *, table: str) -> Row:
     return Row(
         table=table,
         name=f"{architecture}_{recipe}",
-        images=IMAGES * made.epochs,
+        images=IMAGENET_IMAGES * made.epochs,
         gmacs=gmacs(architecture),
         forward=0.0 if teacher is None else gmacs(str(teacher).split("_")[0]),
         half="half_precision" in made.trick_names,
@@ -125,9 +88,9 @@ def fine_tuning() -> list[Row]:
     paper: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
     detection, segmentation = paper["detection"], paper["segmentation"]
     # A photograph of 500x375 pixels becomes 800x600.
-    detector = gmacs("resnet50d") * 800 * 600 / 224**2 + _faster_rcnn(detection, 800 * 600)
+    detector = gmacs("resnet50d") * 800 * 600 / 224**2 + faster_rcnn_gmacs(detection, 800 * 600)
     crop = prod(segmentation["crop_size"])
-    segmentor = gmacs("resnet50d", output_stride=8) * crop / 224**2 + _fcn(segmentation, crop)
+    segmentor = gmacs("resnet50d", output_stride=8) * crop / 224**2 + fcn_gmacs(segmentation, crop)
     return [
         Row(
             table="8: Faster R-CNN, VOC",
@@ -165,29 +128,3 @@ def rows() -> list[Row]:
         ),
         *fine_tuning(),
     ]
-
-
-def _flops(gmacs: float) -> float:
-    return gmacs * 1e9 * 2 * PASSES
-
-
-def _fcn(budget: dict[str, Any], pixels: int) -> float:
-    """Head: two convolutions, one over their and the backbone's output, the classifier."""
-    channels, classes = budget["head_channels"], len(budget["classes"])
-    head = 9 * (2048 * channels + channels**2 + (2048 + channels) * channels) + channels * classes
-    auxiliary = 9 * 1024 * 256 + 256 * classes
-    return float(head + auxiliary) * pixels / 8**2 / 1e9
-
-
-def _faster_rcnn(budget: dict[str, Any], pixels: int) -> float:
-    """FPN and RPN at strides 4 to 64, the fully connected layers of every sampled region."""
-    wide, fully, anchors = budget["fpn_channels"], budget["head_channels"], 3
-    cells = {stride: pixels / stride**2 for stride in (4, 8, 16, 32, 64)}
-    lateral = sum(
-        cells[s] * c * wide for s, c in zip((4, 8, 16, 32), (256, 512, 1024, 2048), strict=True)
-    )
-    smoothed = sum(cells[stride] for stride in (4, 8, 16, 32)) * 9 * wide**2
-    proposals = sum(cells.values()) * (9 * wide**2 + wide * 5 * anchors)
-    classes = len(budget["classes"])
-    region = 49 * wide * fully + fully**2 + fully * (classes + 1 + 4 * classes)
-    return float(lateral + smoothed + proposals + budget["rois_per_image"] * region) / 1e9

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from backbones import sizes
 from backbones.card import ArtifactError, read_card
 from benchmarks.schema import Benchmark, load_benchmark
 from classification.derived import find_recipe
@@ -289,12 +290,7 @@ class _Sizes:
 
 def _counted(architecture: str, width: float) -> float | None:
     """GMACs of one of our networks; None for those of others, which would take long to make."""
-    if ":" in architecture or "/" in architecture:
-        return None
-    from backbones import create_backbone
-    from backbones.cost import count_gmacs
-
-    return count_gmacs(create_backbone(architecture, width=width), 224)
+    return sizes.gmacs(architecture, width)
 
 
 def _samples(records: Iterable[Record]) -> list[_Sample]:

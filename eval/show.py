@@ -6,6 +6,7 @@ import shlex
 from dataclasses import fields
 from typing import Any
 
+from benchmarks.packaged import PACKAGED
 from benchmarks.schema import Benchmark
 from classification.budget import IMAGENET_IMAGES, training_plan
 from classification.derived import find_card, find_recipe
@@ -139,7 +140,7 @@ def training_images(benchmark: Benchmark) -> int | None:
     """Of a benchmark's pretraining; None where its data is not there."""
     if benchmark.world is not None:
         return benchmark.world.pretraining.train
-    if benchmark.name == "paper":
+    if benchmark.name in PACKAGED:  # all others are pretrained on it
         return IMAGENET_IMAGES
     from benchmarks.imagenet_layout import read_index
 

@@ -70,7 +70,7 @@ def test_the_same_data_is_not_checked_again(
 
     for name in ("voc_layout.read_annotation", "imagenet_layout.check_image"):
         monkeypatch.setattr(f"benchmarks.{name}", never)
-    monkeypatch.setattr("benchmarks.ade20k_layout.check_image", never)
+    monkeypatch.setattr("benchmarks.labelled_pixels.check_image", never)
     monkeypatch.setattr("benchmarks.digest.sha256_file", never)
     assert validate_stage(squares, stage) == first
 

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from engine.mmcv_ops import install
 
 install()
-from detection.coco_average_precision import coco_statistics  # noqa: E402
+from detection.coco_average_precision import (  # noqa: E402
+    coco_class_precisions,
+    coco_statistics,
+)
 from detection.scored_image import ScoredImage  # noqa: E402
 from detection.voc_average_precision import voc_average_precisions  # noqa: E402
 
@@ -89,6 +92,11 @@ def test_coco_is_pycocotools_for_ties_crowds_and_hundreds(plain: Any) -> None:
     def same(images: list[ScoredImage]) -> None:
         expected = plain(coco_statistics, images, CLASSES)
         assert coco_statistics(images, CLASSES).tolist() == expected.tolist()
+        by_class = coco_class_precisions(images, CLASSES)
+        assert by_class == plain(coco_class_precisions, images, CLASSES)
+        counting = [value for value in by_class if value is not None]
+        mean = 100 * expected[0] if expected[0] >= 0 else pytest.approx(np.nan, nan_ok=True)
+        assert (np.mean(counting) if counting else np.nan) == pytest.approx(mean, nan_ok=True)
         assert len(expected) == 12
 
     same()
