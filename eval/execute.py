@@ -1,13 +1,15 @@
-"""The local executor: each job a process, as many at once as pay; a crash costs one cell."""
+"""What every executor does, wherever its jobs run: in what order, one at a time between runs, and a
+record for each cell. Here the jobs are processes of this machine, as many at once as pay."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -16,13 +18,13 @@ from engine.evidence import not_kept
 from engine.interruption import SAME_SIGNAL_SECONDS
 from engine.locks import Lock, LockLost
 from engine.threads import job_cores
-from eval.jobs import Job
+from eval.jobs import TASK_FACTS, Job
 from eval.kept_evidence import keep_evidence
 from eval.layout import Layout
 from eval.plan import Plan
-from eval.process import INTERRUPTED_CODES, Stopped, one_line, run_process
+from eval.process import INTERRUPTED_CODES, Ended, Stopped, one_line, run_process
 from eval.recording import record_left_behind, record_of_failure, record_of_result
-from eval.records import Record, Records, TaskName, find_final, write_record
+from eval.records import Record, Records, find_final, write_record
 from eval.state import state_of
 from eval.tables import duration
 
@@ -41,6 +43,9 @@ class Watcher(Protocol):
 
     def waits(self, job: Job, number: int, total: int, *, holder: str) -> None:
         """holder: whoever is at this job already."""
+
+    def again(self, job: Job, number: int, total: int, *, reason: str) -> None:
+        """The machine that was at this job is lost; another is looked for."""
 
     def ended(
         self, job: Job, number: int, total: int, *, end: End, summary: str, took: str
@@ -66,12 +71,23 @@ class _Report:
     took: str = NOT_BEGUN
 
 
-class LocalExecutor:
-    """Runs a plan on this machine; other runs may be at work in the same OUT.
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """How the thread of one job tells of it. started: its process runs; again: it is lost, why."""
 
-    command: what the user typed, for the records. slots: how many jobs run at once, the
-    processor's cores shared among them.
+    started: Callable[[], None]
+    again: Callable[[str], None]
+
+
+class Executor:
+    """Runs a plan; other runs may be at work in the same OUT.
+
+    command: what the user typed, for the records. slots: how many jobs are begun at once. A
+    subclass says where a job's process runs.
     """
+
+    one_machine = False
+    """Whether all jobs share one machine, and so wait for one that has to run alone."""
 
     def __init__(
         self,
@@ -79,14 +95,30 @@ class LocalExecutor:
         watcher: Watcher,
         *,
         command: str,
-        slots: int | None = None,
+        slots: int,
     ) -> None:
         self.layout = layout
         self.watcher = watcher
         self.command = command
-        self.slots = default_slots() if slots is None else slots
+        self.slots = slots
         self.stop = threading.Event()
         self.at_work: set[str] = set()
+
+    def process(self, job: Job, lock: Lock, told: Told) -> Ended:
+        """A job's process, to its end. lock: the job's, held by us.
+
+        Raises OSError where it cannot be started, Stopped once `stop` is set and it is gone.
+        """
+        raise NotImplementedError
+
+    def make_ready(self, job: Job) -> None:
+        """What comes before a job's process: nothing of an earlier attempt is taken for its own."""
+        if job.result is not None:
+            job.work.mkdir(parents=True, exist_ok=True)
+            job.result.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Gives back what belongs to no job; called once all jobs are gone."""
 
     def execute(self, plan: Plan) -> Outcome:
         """Runs what is to do, in the plan's order as far as `slots` allow; each cell gets a record.
@@ -130,7 +162,11 @@ class LocalExecutor:
                     if len(running) >= self.slots or unfinished.intersection(job.needs):
                         continue
                     beside = [other for other, *_ in running.values()]
-                    if beside and (job.runs_alone or any(other.runs_alone for other in beside)):
+                    if (
+                        self.one_machine
+                        and beside
+                        and (job.runs_alone or any(other.runs_alone for other in beside))
+                    ):
                         continue
                     lock = locks[job.id]
                     if not lock.acquire():
@@ -144,8 +180,11 @@ class LocalExecutor:
                         lock.release()
                         ended(position, found, began=True)
                         break  # which others may have waited for
-                    self.watcher.started(*position)
-                    running[pool.submit(self.run, job, lock)] = position
+                    told = Told(
+                        started=partial(self.watcher.started, *position),
+                        again=partial(self._again, position),
+                    )
+                    running[pool.submit(self.run, job, lock, told)] = position
                 else:
                     for future in _first_done(running, poll=bool(waiting)):
                         ended(running.pop(future), future.result(), began=True)
@@ -157,6 +196,9 @@ class LocalExecutor:
                 lock.release()
         pool.shutdown()
         return outcome
+
+    def _again(self, position: tuple[Job, int, int], reason: str) -> None:
+        self.watcher.again(*position, reason=reason)
 
     def _end_running(self) -> None:
         """Ends the running processes and waits until they are gone, however often it is asked to.
@@ -184,31 +226,21 @@ class LocalExecutor:
         summary = READY if record is None else summary_of(record)
         return _Report(end=state, summary=summary, took=ELSEWHERE)
 
-    def run(self, job: Job, lock: Lock) -> _Report:
+    def run(self, job: Job, lock: Lock, told: Told) -> _Report:
         """Runs one job's process and writes its record."""
         self.at_work.add(job.id)
         try:
             if self.stop.is_set():  # asked when we were not seen at work yet
                 raise Stopped
-            return self._run(job, lock)
+            return self._run(job, lock, told)
         finally:
             lock.release()
             self.at_work.discard(job.id)
 
-    def _run(self, job: Job, lock: Lock) -> _Report:
-        if job.result is not None:
-            job.work.mkdir(parents=True, exist_ok=True)
-            job.result.unlink(missing_ok=True)  # of an earlier attempt
-        alone = self.slots == 1 or job.runs_alone
+    def _run(self, job: Job, lock: Lock, told: Told) -> _Report:
+        self.make_ready(job)
         try:
-            ended = run_process(
-                job.command,
-                log=self.layout.logs / f"{job.id}.log",
-                stop=self.stop,
-                lock=lock,
-                cores=job_cores() / (1 if alone else self.slots),
-                alone=alone,
-            )
+            ended = self.process(job, lock, told)
         except LockLost:
             raise
         except OSError as error:
@@ -289,6 +321,30 @@ class LocalExecutor:
         return Lock(self.layout.locks / f"{job.id}.lock", inherited=True)
 
 
+class LocalExecutor(Executor):
+    """Runs a plan on this machine, the processor's cores shared among the jobs at work."""
+
+    one_machine = True
+
+    def __init__(
+        self, layout: Layout, watcher: Watcher, *, command: str, slots: int | None = None
+    ) -> None:
+        slots = default_slots() if slots is None else slots
+        super().__init__(layout, watcher, command=command, slots=slots)
+
+    def process(self, job: Job, lock: Lock, told: Told) -> Ended:
+        told.started()
+        alone = self.slots == 1 or job.runs_alone
+        return run_process(
+            job.command,
+            log=self.layout.logs / f"{job.id}.log",
+            stop=self.stop,
+            lock=lock,
+            cores=job_cores() / (1 if alone else self.slots),
+            alone=alone,
+        )
+
+
 def _first_done(running: Collection[Future[_Report]], *, poll: bool) -> set[Future[_Report]]:
     """Those that are done, once one is; with `poll` after half a second at the latest."""
     if not running:
@@ -310,21 +366,11 @@ def default_slots() -> int:
     return max(1, min(4, int(job_cores())))
 
 
-MAIN_METRICS: dict[TaskName, tuple[str, ...]] = {
-    "classification": ("top1", "top5"),
-    "detection": ("mAP",),
-    "segmentation": ("mIoU", "aAcc"),
-    "probes": ("linear_probe", "knn"),
-    "robustness": ("fgsm_top1", "corruption_top1"),
-    "speed": ("images_per_second_224",),
-}
-
-
 def summary_of(record: Record) -> str:
     """`mAP 31.2`, or `diverged` and why."""
     if record.status == "diverged":
         return record.message or "the loss is no number any more"
-    values = {name: record.metrics.get(name) for name in MAIN_METRICS[record.task]}
+    values = {name: record.metrics.get(name) for name in TASK_FACTS[record.task].told}
     return "  ".join(
         f"{name} {metric.value:.1f}"
         for name, metric in values.items()

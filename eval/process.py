@@ -46,15 +46,24 @@ _ERROR_STARTS = ("Traceback (most recent call last)", "error: ")
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """tail: the last lines that the process wrote to its standard error, progress left out."""
+    """tail: the last lines that the process wrote to its standard error, progress left out.
+    host: the machine that it ran on, where that is another one."""
 
     returncode: int
     seconds: float
     tail: tuple[str, ...]
+    host: str | None = None
 
     @property
     def message(self) -> str:
-        """Why it failed, for a record: from its last error message or traceback on."""
+        """Why it failed, for a record: from its last error message or traceback on, and where."""
+        message = self._message()
+        if self.host is None:
+            return message
+        telling = _telling_line(message)
+        return message.replace(telling, f"{telling} (on {self.host})", 1)
+
+    def _message(self) -> str:
         starts = [i for i, line in enumerate(self.tail) if line.startswith(_ERROR_STARTS)]
         lines = self.tail[starts[-1] :] if starts else self.tail[-10:]
         if self.returncode < 0:
@@ -67,9 +76,12 @@ class Ended:
 
 def one_line(message: str) -> str:
     """The line of a failure's message that says most."""
+    return _telling_line(message).removeprefix("error: ").strip()
+
+
+def _telling_line(message: str) -> str:
     lines = [line for line in message.splitlines() if line.strip()] or ["no reason given"]
-    chosen = lines[0] if lines[0].startswith("error: ") else lines[-1]
-    return chosen.removeprefix("error: ").strip()
+    return lines[0] if lines[0].startswith("error: ") else lines[-1]
 
 
 def run_process(

@@ -86,6 +86,9 @@ class Screen:
     def waits(self, job: Job, number: int, total: int, *, holder: str) -> None:
         self.say(f"[{number}/{total}] {job.label} waits for another run ({holder})")
 
+    def again(self, job: Job, number: int, total: int, *, reason: str) -> None:
+        self.say(f"[{number}/{total}] {job.label} is begun again: {reason}")
+
     def ended(
         self, job: Job, number: int, total: int, *, end: End, summary: str, took: str
     ) -> None:

@@ -1,7 +1,7 @@
 """`run_transfer.py` with the fake stage in place of the four programs, and data that is there.
 
 FAKE_NO_FLOCK: the file system has no flock. FAKE_HEIR_SECONDS: how long a dead run's jobs may live.
-FAKE_PRETRAINING: another program for that.
+FAKE_PRETRAINING: another program for that. FAKE_CLUSTER: what `--executor slurm` sends jobs to.
 """
 
 import errno
@@ -12,7 +12,7 @@ import types
 from types import SimpleNamespace
 
 from engine import locks
-from eval import jobs
+from eval import errand, jobs, slurm_executor
 from eval.cli import transfer_main
 
 DIGESTS = dict.fromkeys(("pretraining", "detection", "segmentation"), "d" * 64)
@@ -32,6 +32,8 @@ if __name__ == "__main__":
         fcntl.flock = no_flock
     locks.HEIR_SECONDS = float(os.environ.get("FAKE_HEIR_SECONDS", locks.HEIR_SECONDS))
     sys.modules["benchmarks.prepare"] = prepare
+    errand.SAME_EVERYWHERE += [name for name in os.environ if name.startswith("FAKE_")]
+    slurm_executor.CLUSTER = os.environ.get("FAKE_CLUSTER", slurm_executor.CLUSTER)
     jobs.MODULES.update(dict.fromkeys(jobs.MODULES, "fake_stage"))
     if "FAKE_PRETRAINING" in os.environ:
         jobs.MODULES["classification"] = os.environ["FAKE_PRETRAINING"]
