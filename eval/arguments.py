@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 
+from engine.tracking import DEFAULT_TRACKERS, TRACKERS
+from eval.export.targets import TARGETS
 from eval.jobs import TASKS
 
 ABLATIONS = ("stack", "leave-one-out", "one-at-a-time", "shapley")
 """The modes of `eval.ablation`, which loads more than `--help` may."""
+DATASETS = ("imagenet", "voc", "ade20k")
+"""Those of `benchmarks.official`."""
 
 _SPEC_HELP = (
-    "resnet50d_mixup, resnet50d_mixup-warmup, scratch:resnet50d, timm:<model>[@FILE], "
-    "torchvision:<model>[@NAME], a path to an artifact, or a quoted wildcard like 'resnet50d_*'"
+    "resnet50d_mixup, resnet50d_mixup-warmup, scratch:resnet50d, resnet50d@FILE, "
+    "timm:<model>[@FILE], torchvision:<model>[@NAME or FILE], hf:<org>/<name>[@revision] (a timm "
+    "model of the Hugging Face hub), a path to an artifact, or a quoted wildcard like 'resnet50d_*'"
 )
 _RUN = (
     "Pretrains backbones, fine-tunes a detector and a segmentor on each and on its control "
@@ -36,9 +41,21 @@ _VALIDATE = (
     "for later runs. Exit code 0: the data can be used; 2: it cannot, and the last lines say "
     "which files."
 )
+_PREPARE = (
+    "Makes a published data set ready for the benchmark `paper`: unpacks its archives, checked and "
+    "counted, or links to where it lies unpacked already. Nothing that is there is changed. A call "
+    "that ends early is gone on with by the next. Exit code 0: the data set is whole; 2: it is "
+    "not, and the last lines say what to do."
+)
 _DOCTOR = (
     "Looks at everything that a run depends on and changes nothing. Exit code 0: nothing is "
     "wrong; 1: something is, and the last lines say what, and what to do."
+)
+_EXPORT = (
+    "Writes an artifact's weights as another library loads them, strictly and without Trickle, to "
+    "a new folder, and says what to type there. The library's own network is made and has to "
+    "compute the same; where there is none, the answer says which targets have one. For mmdet and "
+    "mmseg there is a configuration for their tools/train.py, too."
 )
 
 
@@ -102,6 +119,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="DIGEST",
         help="take the records of this protocol, as an earlier report names it, not the newest",
     )
+    _add_baseline_flag(tables)
     validation = verbs.add_parser(
         "validate",
         help="read every file of a benchmark's data once",
@@ -114,6 +132,27 @@ def make_parser() -> argparse.ArgumentParser:
         "--workers", type=_positive, metavar="N", help="processes; default: one for each core"
     )
     validation.add_argument("--json", action="store_true", help="as JSON")
+    preparation = verbs.add_parser(
+        "prepare",
+        help="make ImageNet, Pascal VOC or ADE20K ready, from the official archives",
+        description=_PREPARE,
+        allow_abbrev=False,
+    )
+    preparation.add_argument("dataset", choices=DATASETS, help="which data set")
+    preparation.add_argument(
+        "--from",
+        dest="source",
+        required=True,
+        metavar="DIR",
+        help="where the archives lie as they were downloaded, or the data set unpacked",
+    )
+    preparation.add_argument(
+        "--to",
+        dest="target",
+        required=True,
+        metavar="DIR",
+        help="where the data set goes, under its usual name: TRICKLE_DATA of later runs",
+    )
     doctor = verbs.add_parser(
         "doctor",
         help="versions, devices, data and folders, and what is wrong with them",
@@ -125,6 +164,17 @@ def make_parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("--out", metavar="DIR", help="look into the OUT of a run, too")
     doctor.add_argument("--json", action="store_true", help="as JSON")
+    exporting = verbs.add_parser(
+        "export",
+        help="an artifact's weights as torchvision, timm and others load them",
+        description=_EXPORT,
+        allow_abbrev=False,
+    )
+    exporting.add_argument("artifact", metavar="ARTEFACT", help="the directory of an artifact")
+    exporting.add_argument("--to", required=True, choices=TARGETS, help="the library")
+    exporting.add_argument(
+        "--out", metavar="PATH", help="a new folder; default: <artifact's name>-<target>, here"
+    )
     return parser
 
 
@@ -169,6 +219,13 @@ def _add_common_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="compute a batch that does not fit into memory in parts",
     )
+    add(
+        "--track",
+        nargs="+",
+        choices=TRACKERS,
+        default=list(DEFAULT_TRACKERS),
+        help="who is told how each training goes; default: tensorboard",
+    )
     _add_data_flags(parser)
     _add_recipes_flag(parser)
 
@@ -177,9 +234,50 @@ def _add_transfer_flags(parser: argparse.ArgumentParser) -> None:
     _add_common_flags(parser)
     add = parser.add_argument
     add("--tasks", nargs="+", choices=TASKS, help="default: the fine-tunings it has")
-    add("--executor", choices=("local",), default="local", help="where the jobs run")
+    _add_baseline_flag(parser)
+    _add_executor_flags(parser)
     add("--list", action="store_true", help="every name that --backbone and --benchmark take")
     add("--json", action="store_true", help="with --list: as JSON")
+
+
+def _add_executor_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--executor",
+        choices=("local", "ray", "slurm"),
+        default="local",
+        help="where the jobs run: on this machine, on a Ray cluster, or as jobs of Slurm",
+    )
+    add(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="the cluster: auto, none (this machine alone) or HOST:PORT; default: auto, else none",
+    )
+    add(
+        "--storage",
+        choices=("auto", "pull"),
+        default="auto",
+        help="with --executor ray: pull sends each job what it reads and fetches what it writes; "
+        "default: so where some node does not see --out",
+    )
+    add("--slurm-partition", metavar="NAME", help="default: that of the cluster")
+    add(
+        "--slurm-time",
+        type=_positive,
+        metavar="MINUTES",
+        help="time limit of a job, which goes on from its last checkpoint in another; default: "
+        "a day",
+    )
+    add("--slurm-gpus", type=_gpus, metavar="N", help="of each job; default: 1")
+    add("--slurm-cpus", type=_positive, metavar="N", help="of each job; default: 4")
+    add(
+        "--slurm-set",
+        action="append",
+        type=_setting,
+        default=[],
+        metavar="NAME=VALUE",
+        help="another option of sbatch, such as account=vision",
+    )
 
 
 def _add_data_flags(parser: argparse.ArgumentParser) -> None:
@@ -198,6 +296,14 @@ def _add_data_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_baseline_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--baseline",
+        metavar="SPEC",
+        help="the row that all others are compared with; default: the control of each",
+    )
+
+
 def _add_recipes_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipes", metavar="FILE.py", help="recipes and tricks of your own")
 
@@ -212,6 +318,19 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a number of files, 0 or more, not {text!r}")
     return int(text)
+
+
+def _gpus(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a number of GPUs, 0 or more, not {text!r}")
+    return int(text)
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, such as account=vision: {text!r}")
+    return name.lstrip("-"), value
 
 
 def _positive(text: str) -> int:

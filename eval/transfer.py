@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backbones.atomic import write_text_atomic
 from benchmarks.packaged import PACKAGED
 from benchmarks.schema import Benchmark, load_benchmark
 from classification.identity import safe_name
+from engine.tracking import DEFAULT_TRACKERS, TRACKERS, require_installed
 from eval.ablation import Wish, ablate_all
-from eval.execute import LocalExecutor
+from eval.baseline import find_baseline
+from eval.executors import Where, first_submission, make_executor
 from eval.expected_time import expected_times
 from eval.jobs import FINE_TUNINGS, Task
 from eval.kept_evidence import EvidenceReader
@@ -30,8 +33,12 @@ from eval.records import Record, Records, read_records
 from eval.screen import Screen
 from eval.selection import select_comparable
 from eval.specs import Spec, parse_specs
-from eval.summary import RowName, Table, make_table
+from eval.summary import RowName, Table, make_bootstrap, make_table
+from eval.tracking import Tracking
 from eval.usability import check_specs
+
+if TYPE_CHECKING:
+    from eval.image_bootstrap import ImageBootstrap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +49,8 @@ class Question:
     tolerate: how many unusable images may be left out. full: whether every byte of the data is
     compared with what it was. auto_accumulate: whether a batch that does not fit into memory is
     computed in parts. ablation: what `specs` were derived for; skipped: what of it has to be left
-    out, and why.
+    out, and why. baseline: the row that all are compared with; None for each one's control.
+    track: who is told how each training goes; nothing of it is in a record's key.
     """
 
     specs: tuple[Spec, ...]
@@ -58,6 +66,9 @@ class Question:
     auto_accumulate: bool = False
     ablation: Wish | None = None
     skipped: tuple[str, ...] = ()
+    baseline: str | None = None
+    where: Where = Where()
+    track: tuple[str, ...] = DEFAULT_TRACKERS
 
     def plan(self, records: Records, digests: Mapping[str, str] | None) -> Plan:
         return make_plan(
@@ -88,12 +99,16 @@ def ask(
     full: bool = False,
     auto_accumulate: bool = False,
     ablation: Wish | None = None,
+    baseline: str | None = None,
+    where: Where | None = None,
+    track: Sequence[str] = DEFAULT_TRACKERS,
 ) -> Question:
     """A question out of what the command line says.
 
     tasks: None for the fine-tunings that the benchmark has. Raises ValueError, or UnknownNameError
     with the nearest names, before anything is read that takes time.
     """
+    require_installed(track)
     specs = parse_specs(backbones)
     loaded = load_benchmark(benchmark)
     skipped: tuple[str, ...] = ()
@@ -119,8 +134,15 @@ def ask(
         auto_accumulate=auto_accumulate,
         ablation=ablation,
         skipped=skipped,
+        where=where or Where(),
+        track=tuple(name for name in TRACKERS if name in track),
     )
-    question.plan(Records(by_key={}), None)  # what is wrong with the plan shows before any data
+    question.where.check()
+    # What is wrong with the plan shows before any data.
+    plan = question.plan(Records(by_key={}), None)
+    if baseline is not None:
+        rows = [spec.name for spec in plan.rows]
+        question = replace(question, baseline=find_baseline(baseline, rows))
     check_specs(question.specs, loaded, question.tasks)
     return question
 
@@ -167,22 +189,36 @@ def report_folders(
 
 
 def dry_run(question: Question) -> None:
-    """Says which jobs there are and which are done; nothing is written, rendered or trained."""
+    """Says which jobs there are, which are done, and what the others need; nothing is written,
+    rendered or trained. Data that is not there yet is named."""
     from benchmarks.prepare import find_ready
+    from eval.requirements import missing_data, needs_in_words
 
     screen = Screen(question.out)
 
-    prepared = find_ready(question.benchmark, tolerate=question.tolerate, full=question.full)
+    missing = missing_data(question.benchmark)
+    prepared = None
+    if not missing:
+        prepared = find_ready(question.benchmark, tolerate=question.tolerate, full=question.full)
     records = read_records(Layout(question.out).records)
     if prepared is not None:
         question = replace(question, benchmark=prepared.benchmark)
     plan = question.plan(records, None if prepared is None else prepared.digests)
     _say_ablation(screen, question, plan)
     screen.header(plan)
-    screen.jobs(plan, expected_times(plan, question.benchmark, records, question.out))
-    if prepared is None:
+    forecast = expected_times(plan, question.benchmark, records, question.out)
+    screen.jobs(plan, forecast)
+    for line in needs_in_words(plan, question.benchmark, forecast, question.out):
+        screen.say(line)
+    for line in missing:
+        screen.say(f"Missing: {line}")
+    if missing:
+        screen.say("Until the data is there no job counts as done.")
+    elif prepared is None:
         screen.say("The data set will be rendered first; until then no job counts as done.")
     screen.bad_records(records.bad)
+    if (script := first_submission(question.where, plan, Layout(question.out))) is not None:
+        screen.say(f"\nWhat is submitted first:\n\n{script}")
 
 
 class Run:
@@ -202,6 +238,13 @@ class Run:
         self._list_left_out()
         self.records = read_records(self.layout.records)
         self.plan = question.plan(self.records, prepared.digests)
+        self.executor = make_executor(
+            question.where if self.plan.todo else Where(),  # no cluster is asked for nothing
+            self.layout,
+            self.screen,
+            command=question.command,
+            records=self.records.by_key.values(),
+        )
 
     def _list_left_out(self) -> None:
         """OUT/left_out.txt names the images that are left out, where there are any."""
@@ -222,27 +265,35 @@ class Run:
         screen.bad_records(self.records.bad)
         for artifact in plan.damaged:
             screen.say(f"{artifact} is damaged, its weights are not those of its card: made again")
-        executor = LocalExecutor(self.layout, screen, command=self.question.command)
-        unrecorded = executor.recover(plan, self.records)
-        outcome = executor.execute(plan)
-        executor.wait_for_records(unrecorded)
+        try:
+            unrecorded = self.executor.recover(plan, self.records)
+            tracking = Tracking(trackers=self.question.track, layout=self.layout, say=screen.say)
+            tracking.describe(plan)
+            outcome = self.executor.execute(plan)
+            tracking.mark_failed(job for job in plan.jobs if job.id in outcome.failed)
+            self.executor.wait_for_records(unrecorded)
+        finally:
+            self.executor.close()
         found = read_records(self.layout.records)
         records = plan.select(found)
         rows = [_row_name(spec, controls=self.question.controls) for spec in plan.rows]
         evidence = EvidenceReader([self.layout], screen.say)
+        bootstrap = make_bootstrap(records, evidence)
         table = make_table(
             records,
             benchmark=plan.benchmark,
             rows=rows,
             seeds=plan.seeds,
             tasks=plan.tasks,
-            evidence=evidence,
+            bootstrap=bootstrap,
+            baseline=self.question.baseline,
         )
         paths = _write_report(
             self.question.out,
             table,
             records,
             evidence,
+            bootstrap,
             omissions=of_files(found),
             anew=bool(plan.todo),
         )
@@ -263,12 +314,14 @@ def report(
     sources: Sequence[Path] = (),
     benchmark: str | None = None,
     protocols: Sequence[str] = (),
+    baseline: str | None = None,
 ) -> None:
     """Writes the tables of everything that is recorded in `sources`, by default in `out`, to `out`.
 
     sources: OUTs of one or several people, which stay as they are. benchmark: the name of the one
-    meant, where records of several lie there. protocols: see `select_comparable`. Raises ValueError
-    where there are no records, or of more than one benchmark.
+    meant, where records of several lie there. protocols: see `select_comparable`. baseline: the row
+    that all are compared with; None for each one's control. Raises ValueError where there are no
+    records, or of more than one benchmark, or no such row.
     """
     screen = Screen(out)
     layouts = [Layout(source) for source in sources or (out,)]
@@ -286,25 +339,29 @@ def report(
             "of an earlier run"
         )
     selection = select_comparable(records, protocols)
+    if baseline is not None:
+        baseline = find_baseline(baseline, [row.backbone for row in selection.rows])
     of_records = (*of_other_benchmarks(read, records[0].benchmark), *of_selection(selection))
     omissions = (*of_files(read), *of_records)
     origins: dict[str, Path] = {}
     if len(layouts) > 1:
         origins = {record.key: read.paths[record.key].parents[1] for record in selection.kept}
     evidence = EvidenceReader(layouts, screen.say)
+    bootstrap = make_bootstrap(selection.kept, evidence)
     table = make_table(
         selection.kept,
         benchmark=records[0].benchmark,
         rows=selection.rows,
         seeds=selection.seeds,
         tasks=selection.tasks,
-        evidence=evidence,
+        bootstrap=bootstrap,
+        baseline=baseline,
     )
     screen.table(table)
     screen.omissions((*of_repeated(read), *of_records))
     try:
         paths = _write_report(
-            out, table, selection.kept, evidence, omissions=omissions, origins=origins
+            out, table, selection.kept, evidence, bootstrap, omissions=omissions, origins=origins
         )
     except OSError as error:
         raise OSError(
@@ -319,6 +376,7 @@ def _write_report(
     table: Table,
     records: Sequence[Record],
     evidence: EvidenceReader,
+    bootstrap: ImageBootstrap | None,
     *,
     omissions: tuple[Omission, ...] = (),
     origins: Mapping[str, Path] | None = None,
@@ -334,6 +392,7 @@ def _write_report(
         evidence=evidence,
         omissions=omissions,
         origins=origins or {},
+        bootstrap=bootstrap,
     )
     notes = [*make_notes(table, records), *to_notes(omissions)]
     stamps = [evidence.stamp(record) for record in records]

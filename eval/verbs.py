@@ -24,6 +24,7 @@ from eval.termination import Terminated, termination_as_interrupt
 from eval.text import visible
 
 if TYPE_CHECKING:
+    from eval.executors import Where
     from eval.transfer import Question
 
 USAGE_ERROR = 2
@@ -182,6 +183,7 @@ def _report(arguments: argparse.Namespace, command: str) -> int:
             sources=sources,
             benchmark=arguments.benchmark,
             protocols=arguments.protocol,
+            baseline=arguments.baseline,
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
@@ -210,6 +212,41 @@ def _validate(arguments: argparse.Namespace, command: str) -> int:
     for line in verdict.refused:
         print(visible(line), file=sys.stderr)
     return USAGE_ERROR if verdict.refused else 0
+
+
+def _prepare(arguments: argparse.Namespace, command: str) -> int:
+    """Makes a published data set ready."""
+    with nothing_begun():
+        from benchmarks.official.prepare_data import prepare_data
+        from benchmarks.official.releases import RELEASES
+        from eval.preparation import to_text
+
+    source, target = (
+        Path(folder).expanduser().absolute() for folder in (arguments.source, arguments.target)
+    )
+    try:
+        prepared = prepare_data(RELEASES[arguments.dataset], source, target)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    print(visible(to_text(prepared)))
+    return 0
+
+
+def _export(arguments: argparse.Namespace, command: str) -> int:
+    """Writes an artifact as another library loads it."""
+    with nothing_begun():
+        from backbones.card import ArtifactError
+        from eval.export.export import export
+        from eval.export.targets import ExportError
+
+    try:
+        folder, use = export(arguments.artifact, arguments.to, arguments.out)
+    except (ArtifactError, ExportError) as error:
+        raise UsageError(str(error)) from error
+    print(visible(f"{folder} is written, and was checked to compute the same. To load it:"))
+    for line in use.split("\n"):
+        print(visible(f"  {line}"))
+    return 0
 
 
 def _doctor(arguments: argparse.Namespace, command: str) -> int:
@@ -284,11 +321,53 @@ def _question(
         tolerate=arguments.tolerate,
         full=arguments.full,
         auto_accumulate=arguments.auto_accumulate,
+        baseline=getattr(arguments, "baseline", None),
+        where=_where(arguments),
+        track=arguments.track,
     )
     untrained = [spec.name for spec in question.specs if spec.kind != "trained"]
     if untrained and not controls:
         raise ValueError(f"nothing to pretrain in {', '.join(untrained)}: give names as in --list")
     return question
+
+
+def _where(arguments: argparse.Namespace) -> Where:
+    """Where the jobs run; options of one executor beside another are a mistake."""
+    from eval.executors import Kind, Where
+
+    kind: Kind = getattr(arguments, "executor", "local")
+    given = {
+        "ray": [
+            name
+            for name, value in (
+                ("--ray-address", getattr(arguments, "ray_address", None)),
+                ("--storage", getattr(arguments, "storage", "auto") != "auto"),
+            )
+            if value
+        ],
+        "slurm": [
+            f"--slurm-{name}"
+            for name in ("partition", "time", "gpus", "cpus", "set")
+            if getattr(arguments, f"slurm_{name}", None) not in (None, [])
+        ],
+    }
+    for other, names in given.items():
+        if names and kind != other:
+            raise ValueError(f"{names[0]} goes with --executor {other}")
+    if kind == "ray":
+        return Where(kind=kind, ray_address=arguments.ray_address, storage=arguments.storage)
+    if kind != "slurm":
+        return Where()
+    from eval.slurm_executor import SlurmOptions
+
+    chosen = {
+        "partition": arguments.slurm_partition,
+        "minutes": arguments.slurm_time,
+        "gpus": arguments.slurm_gpus,
+        "cpus": arguments.slurm_cpus,
+    }
+    options = {name: value for name, value in chosen.items() if value is not None}
+    return Where(kind=kind, slurm=SlurmOptions(**options, more=dict(arguments.slurm_set)))
 
 
 def _check_ablation(arguments: argparse.Namespace) -> None:
@@ -310,5 +389,7 @@ _ANSWERS: dict[str, Callable[[argparse.Namespace, str], int]] = {
     "show": _show,
     "report": _report,
     "validate": _validate,
+    "prepare": _prepare,
     "doctor": _doctor,
+    "export": _export,
 }

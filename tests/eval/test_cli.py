@@ -38,7 +38,7 @@ def flags(parser: argparse.ArgumentParser) -> set[str]:
 
 def test_the_flags_are_frozen() -> None:
     """Users' scripts depend on them: a change here is a change of the contract."""
-    of_all = {"--tolerate", "--full", "--auto-accumulate"}
+    of_all = {"--tolerate", "--full", "--auto-accumulate", "--track"}
     of_all |= {"--ablate", "--ablation", "--permutations"}
     assert flags(make_transfer_parser()) == {
         "-h",
@@ -49,6 +49,14 @@ def test_the_flags_are_frozen() -> None:
         "--seeds",
         "--out",
         "--executor",
+        "--ray-address",
+        "--storage",
+        "--slurm-partition",
+        "--slurm-time",
+        "--slurm-gpus",
+        "--slurm-cpus",
+        "--slurm-set",
+        "--baseline",
         "--dry-run",
         "--list",
         "--json",
@@ -57,7 +65,10 @@ def test_the_flags_are_frozen() -> None:
     }
     (verbs,) = [a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction)]
     parsers: dict[str, argparse.ArgumentParser] = dict(verbs.choices)
-    assert set(parsers) == {"run", "pretrain", "list", "show", "report", "validate", "doctor"}
+    names = {"run", "pretrain", "list", "show", "report", "validate", "prepare", "doctor"}
+    assert set(parsers) == names | {"export"}
+    assert flags(parsers["export"]) == {"-h", "--help", "--to", "--out"}
+    assert flags(parsers["prepare"]) == {"-h", "--help", "--from", "--to"}
     assert flags(parsers["run"]) == flags(make_transfer_parser())
     assert flags(parsers["pretrain"]) == {
         "-h",
@@ -72,7 +83,8 @@ def test_the_flags_are_frozen() -> None:
     }
     assert flags(parsers["list"]) == {"-h", "--help", "--json", "--tricks", "--recipes"}
     assert flags(parsers["show"]) == {"-h", "--help", "--json", "--benchmark", "--recipes"}
-    assert flags(parsers["report"]) == {"-h", "--help", "--out", "--benchmark", "--protocol"}
+    of_report = {"--out", "--benchmark", "--protocol", "--baseline"}
+    assert flags(parsers["report"]) == {"-h", "--help", *of_report}
     assert flags(parsers["doctor"]) == {"-h", "--help", "--json", "--out", "--benchmark"}
     own = {"--json", "--workers", "--tolerate", "--full"}
     assert flags(parsers["validate"]) == {"-h", "--help", *own}
@@ -147,7 +159,7 @@ def test_the_list_as_json(tmp_path: Path) -> None:
         re.search(r"\b(19|20)\d\d\b", t["source"]) or "documentation" in t["source"]
         for t in listing["tricks"]
     )
-    assert listing["benchmarks"] == ["mini", "paper"]
+    assert listing["benchmarks"] == ["mini", "paper", "coco", "cityscapes"]
 
 
 def test_the_list_for_reading_has_every_name(capsys: pytest.CaptureFixture[str]) -> None:
