@@ -13,7 +13,14 @@ RESNETS: tuple[str, ...] = tuple(
     f"resnet{depth}{variant}" for depth in DEPTHS for variant in VARIANTS
 )
 
-ARCHITECTURES: tuple[str, ...] = (*RESNETS, "inception_v3", "mobilenet")
+CLASSES: dict[str, str] = {
+    "inception_v3": "InceptionV3",
+    "mobilenet": "MobileNet",
+}
+"""Architectures beside the ResNets: each is a class in the module of its name. See
+docs/extending.md."""
+
+ARCHITECTURES: tuple[str, ...] = (*RESNETS, *CLASSES)
 
 TORCHVISION_MODELS: tuple[str, ...] = tuple(f"resnet{depth}" for depth in DEPTHS)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from backbones.base import Backbone
-from backbones.catalog import check_architecture, parse_architecture
+from backbones.catalog import CLASSES, check_architecture, parse_architecture
 
 
 def create_backbone(name: str, *, output_stride: int = 32, width: float = 1.0) -> Backbone:
@@ -27,14 +29,9 @@ def create_backbone(name: str, *, output_stride: int = 32, width: float = 1.0) -
         from backbones.torchvision_models import torchvision_backbone
 
         return torchvision_backbone(model, output_stride=output_stride)
-    if name == "inception_v3":
-        from backbones.inception_v3 import InceptionV3
-
-        return InceptionV3(width=width, output_stride=output_stride)
-    if name == "mobilenet":
-        from backbones.mobilenet import MobileNet
-
-        return MobileNet(width=width, output_stride=output_stride)
+    if name in CLASSES:
+        made: type[Backbone] = getattr(import_module(f"backbones.{name}"), CLASSES[name])
+        return made(width=width, output_stride=output_stride)
     from backbones.resnet import ResNet
 
     depth, variant = parse_architecture(name)

@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic import ValidationError as PydanticValidationError
 
 from backbones.catalog import UnknownNameError, nearest
+from benchmarks.cityscapes_labels import LABEL_IDS
 from benchmarks.dataset_files import read_data
 from benchmarks.errors import BenchmarkError, DataError
 from benchmarks.packaged import PACKAGED
@@ -96,6 +97,8 @@ class PretrainingBudget(_DataTable):
     learning_rate_scale: PositiveFloat = 1.0
     shrink_to: NonNegativeInt = 0
     """Shorter side of the copies that are trained on, in pixels; 0 trains on the images."""
+    batch_norm: Literal["per_process", "global"] = "per_process"
+    """Of several processes: sees the share of one, as the paper's 128 images of a GPU, or all."""
     workers: NonNegativeInt = 2
 
     @model_validator(mode="after")
@@ -121,10 +124,13 @@ class PretrainingBudget(_DataTable):
 
 
 class DetectionBudget(_DataTable):
-    """`[detection]`: Pascal VOC layout, `<year>/{Annotations,ImageSets/Main,JPEGImages}`."""
+    """`[detection]`: Pascal VOC layout, `<year>/{Annotations,ImageSets/Main,JPEGImages}`, or that
+    of COCO, `<split>/*.jpg` and `annotations/instances_<split>.json`."""
 
+    layout: Literal["voc", "coco"] = "voc"
     train: Splits
-    """Splits to train on, each `<year>/<image set>`, e.g. "VOC2007/trainval"."""
+    """Splits to train on, in the VOC layout each `<year>/<image set>`, e.g. "VOC2007/trainval"; in
+    COCO's the name of a folder, e.g. "train2017"."""
     test: str
     classes: ClassNames
     image_size: Size
@@ -147,7 +153,8 @@ class DetectionBudget(_DataTable):
     head_channels: PositiveInt = 1024
     rpn_proposals: PositiveInt = 1000
     rois_per_image: PositiveInt = 512
-    metric: Literal["voc07_11point", "area"] = "voc07_11point"
+    metric: Literal["voc07_11point", "area", "coco"] = "voc07_11point"
+    """Of mAP: Pascal VOC's two at IoU 0.5, or COCO's over IoU 0.50:0.95."""
     bbox_min_size: NonNegativeInt = 0
     """Training boxes with a side below this many pixels are ignored; 0 keeps all."""
     workers: NonNegativeInt = 2
@@ -156,7 +163,12 @@ class DetectionBudget(_DataTable):
     def _consistent(self) -> DetectionBudget:
         for split in (*self.train, self.test):
             year, _, name = split.partition("/")
-            if not year or not name or "/" in name:
+            if self.layout == "coco" and (not split or "/" in split or split in (".", "..")):
+                raise ValueError(
+                    f'a split of the COCO layout is the name of a folder, e.g. "val2017"; '
+                    f"got {split!r}"
+                )
+            if self.layout == "voc" and (not year or not name or "/" in name):
                 raise ValueError(
                     f'a split is "<year>/<image set>", e.g. "VOC2007/test"; got {split!r}'
                 )
@@ -166,13 +178,20 @@ class DetectionBudget(_DataTable):
             raise ValueError(f"milestones must ascend, got {list(self.milestones)}")
         return self
 
+    def layout_facts(self) -> dict[str, str]:
+        """For a protocol: how the boxes are written down, where it is not as Pascal VOC does."""
+        return {} if self.layout == "voc" else {"layout": self.layout}
+
 
 class SegmentationBudget(_DataTable):
-    """`[segmentation]`: ADE20K layout, `{images,annotations}/{training,validation}`.
+    """`[segmentation]`: ADE20K layout, `{images,annotations}/{training,validation}`, or that of
+    Cityscapes, `{leftImg8bit,gtFine}/{train,val}/<city>`.
 
-    Annotations are index PNGs: 0 = other (ignored), 1..K = `classes` in their order.
+    Annotations are index PNGs. ADE20K: 0 = other (ignored), 1..K = `classes` in their order.
+    Cityscapes: the ids of its labels, those of which `classes` names are learnt.
     """
 
+    layout: Literal["ade20k", "cityscapes"] = "ade20k"
     classes: ClassNames
     image_size: Size
     """(width, height): the largest size that an image is scaled to, keeping its ratio."""
@@ -197,7 +216,16 @@ class SegmentationBudget(_DataTable):
         _check_unique("classes", self.classes)
         if len(self.classes) > 254:
             raise ValueError(f"an index PNG holds at most 254 classes, got {len(self.classes)}")
+        unknown = [name for name in self.classes if name not in LABEL_IDS]
+        if self.layout == "cityscapes" and unknown:
+            raise ValueError(
+                f"Cityscapes has no label {unknown[0]!r}; its labels: {', '.join(LABEL_IDS)}"
+            )
         return self
+
+    def layout_facts(self) -> dict[str, str]:
+        """For a protocol: how the masks are written down, where it is not as ADE20K does."""
+        return {} if self.layout == "ade20k" else {"layout": self.layout}
 
 
 class Benchmark(_Table):
@@ -225,7 +253,7 @@ def _check_unique(key: str, names: tuple[str, ...]) -> None:
 
 
 def load_benchmark(name_or_path: str | Path) -> Benchmark:
-    """Read a benchmark: `mini`, `paper`, or the path of a TOML file.
+    """Read a benchmark: one that comes with Trickle, by its name, or the path of a TOML file.
 
     Roots have `~`, `$VAR` and `${VAR:-default}` expanded and, where relative, are taken relative
     to the file's own folder. With a `[world]` table they stay relative: `ensure_ready` puts them

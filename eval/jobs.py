@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
+    from eval.records import TaskName
     from eval.specs import Spec
 
 FineTuning = Literal["detection", "segmentation"]
 Measurement = Literal["probes", "robustness", "speed"]
-Task = FineTuning | Measurement
-JobKind = Literal["obtain", "classification"] | Task
+Task = Literal[FineTuning, Measurement]
+JobKind = Literal["obtain", "classification", Task]
 State = Literal["todo", "ok", "diverged"]
 
 FINE_TUNINGS: tuple[FineTuning, ...] = get_args(FineTuning)
@@ -23,14 +24,72 @@ MEASUREMENTS: tuple[Measurement, ...] = get_args(Measurement)
 TASKS: tuple[Task, ...] = (*FINE_TUNINGS, *MEASUREMENTS)
 """What `--tasks` chooses from."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFacts:
+    """What the suite has to know of a task; the rest is the task's own.
+
+    title: as it stands within a sentence. program: the module that a job runs. protocol:
+    `module:function` of (benchmark, digest of its data), which gives everything that moves the
+    number. columns: the metrics that every table shows, the main one first. summary: those that
+    are told when a job has ended, by default the columns.
+    """
+
+    title: str
+    program: str
+    protocol: str
+    columns: tuple[str, ...] = ()
+    summary: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        return self.summary or self.columns
+
+
+TASK_FACTS: dict[TaskName, TaskFacts] = {
+    "classification": TaskFacts(
+        title="pretraining",
+        program="classification.pretrain",
+        protocol="classification.protocol:pretraining_protocol",
+        columns=("top1",),
+        summary=("top1", "top5"),
+    ),
+    "detection": TaskFacts(
+        title="detection",
+        program="detection.finetune",
+        protocol="detection.protocol:detection_protocol",
+        columns=("mAP",),
+    ),
+    "segmentation": TaskFacts(
+        title="segmentation",
+        program="segmentation.finetune",
+        protocol="segmentation.protocol:segmentation_protocol",
+        columns=("mIoU", "aAcc"),
+    ),
+    "probes": TaskFacts(
+        title="probes",
+        program="classification.probe",
+        protocol="classification.probe_protocol:probes_protocol",
+        summary=("linear_probe", "knn"),
+    ),
+    "robustness": TaskFacts(
+        title="robustness",
+        program="classification.robustness",
+        protocol="classification.robustness_protocol:robustness_protocol",
+        summary=("fgsm_top1", "corruption_top1"),
+    ),
+    "speed": TaskFacts(
+        title="speed",
+        program="classification.speed",
+        protocol="classification.speed_protocol:speed_protocol",
+        summary=("images_per_second_224",),
+    ),
+}
+"""How to add one: docs/extending.md."""
+
 MODULES: dict[JobKind, str] = {
     "obtain": "backbones.obtain",
-    "classification": "classification.pretrain",
-    "detection": "detection.finetune",
-    "segmentation": "segmentation.finetune",
-    "probes": "classification.probe",
-    "robustness": "classification.robustness",
-    "speed": "classification.speed",
+    **{task: facts.program for task, facts in TASK_FACTS.items()},
 }
 """The program of each kind of job."""
 

@@ -15,9 +15,10 @@ from backbones.checksum import read_checked_json, write_checked_json
 from classification.identity import safe_name
 from engine.locks import exclusive
 from engine.results import Metric, Value
+from eval.jobs import Task
 
 Status = Literal["ok", "diverged", "failed"]
-TaskName = Literal["classification", "detection", "segmentation", "probes", "robustness", "speed"]
+TaskName = Literal["classification", Task]
 
 SCHEMA: Literal[1] = 1
 """Counts up when the fields of a record change."""

@@ -1,0 +1,1 @@
+"""Keypoints of people by a heatmap head on an artifact: the worked example of a task."""
