@@ -21,6 +21,7 @@ from classification.resampling import Interpolation
 from classification.tricks.trick import Trick
 from engine.fast_paths import is_fast
 from engine.randomness import SampleKey, label_rng, sample_rng
+from engine.shared_batch import whole
 
 
 def as_sample(view: np.ndarray, label: int, lighting: np.ndarray | None = None) -> dict[str, Any]:
@@ -138,17 +139,24 @@ class ValidationImages(_Views):
 class Normalizer(BaseDataPreprocessor):
     """uint8 images and their lighting offsets to normalized float images.
 
-    channels_last: the memory format that the convolutions of half precision prefer.
+    channels_last: the memory format that the convolutions of half precision prefer. of_all: of
+    several processes each gets the batch of all in training, to mix images with those of others;
+    what it costs is (W - 1) / W of a batch of uint8 images, received by each.
     """
 
-    def __init__(self, preprocessing: Preprocessing, *, channels_last: bool) -> None:
+    def __init__(
+        self, preprocessing: Preprocessing, *, channels_last: bool, of_all: bool = False
+    ) -> None:
         super().__init__()
+        self.of_all = of_all
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), False)
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), False)
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
 
     def forward(self, data: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
         data = self.cast_data(data)
+        if training and self.of_all:
+            data = {name: whole(values) for name, values in data.items()}
         lighting = data.get("lighting")
         if is_fast("normalization"):
             images = self._scaled(data["images"], lighting)

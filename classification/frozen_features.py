@@ -15,8 +15,8 @@ import torch
 from backbones.base import Backbone
 from classification.data import Normalizer, ValidationImages, ready_batch
 from engine.fast_paths import is_fast
+from engine.loaders import evaluation_loader
 from engine.processes import tell
-from engine.runner import evaluation_loader
 
 _BATCH_SIZE = 64
 _LINES = 5

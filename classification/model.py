@@ -15,6 +15,8 @@ from backbones.artifact import load_artifact, load_head
 from backbones.base import Backbone
 from classification.recipe import Recipe
 from classification.tricks.binary_cross_entropy import binary_cross_entropy
+from classification.tricks.trick import Trick
+from engine.shared_batch import share
 
 AUXILIARY_WEIGHT = 0.4
 """Of Inception-V3's second loss, as in TF-Slim's and torchvision's reference training."""
@@ -70,6 +72,15 @@ class _Shared(list[nn.Module]):
         return self
 
 
+def mixes_batches(recipe: Recipe) -> bool:
+    """Whether a trick changes images together with others of their batch.
+
+    Not manifold mixup: what a hidden layer gives is too large to exchange, so that its partners
+    are of the same process's share.
+    """
+    return any(type(t).transform_batch is not Trick.transform_batch for t in recipe.acting)
+
+
 class TrainedClassifier(BaseModel):
     """A classifier under a recipe's losses, as mmengine trains it.
 
@@ -115,6 +126,8 @@ class TrainedClassifier(BaseModel):
             targets = trick.transform_targets(targets)
         for trick in tricks:
             images, targets = trick.transform_batch(images, targets, self.rng)
+        if mixes_batches(self.recipe):
+            images, targets = share(images), share(targets)
         outputs, targets = self._outputs(images, targets)
         logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
         losses = {"loss_targets": self._criterion(logits, targets)}

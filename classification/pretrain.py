@@ -15,8 +15,8 @@ if not __package__:  # run as a script
 
 from backbones.card import read_card
 from benchmarks.imagenet_layout import ImageNetIndex, read_index
-from benchmarks.prepare import PreparedBenchmark, ensure_ready
-from benchmarks.schema import load_benchmark
+from benchmarks.prepare import PreparedBenchmark
+from benchmarks.ready_everywhere import ensure_ready_everywhere
 from classification.budget import TrainingPlan, training_plan
 from classification.derived import find_recipe
 from classification.identity import TEACHER_SEED, artifact_name, teacher_of, trained_identity
@@ -87,6 +87,7 @@ def pretrain(
             work_dir=work_dir,
             teacher=teacher,
             auto_accumulate=auto_accumulate,
+            batch_norm=budget.batch_norm,
         )
         runner = training.runner
         try:
@@ -239,10 +240,11 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.recipes is not None:
         load_user_file(arguments.recipes)
     parse_backbone(arguments.backbone)
-    benchmark = load_benchmark(arguments.benchmark)
-    prepared = ensure_ready(benchmark, warn=arguments.artifact is None, tolerate=arguments.tolerate)
+    prepared = ensure_ready_everywhere(
+        arguments.benchmark, warn=arguments.artifact is None, tolerate=arguments.tolerate
+    )
     if arguments.artifact is None:
-        out = arguments.out or Path("runs") / benchmark.name
+        out = arguments.out or Path("runs") / prepared.benchmark.name
         artifact = pretrain_with_teachers(
             arguments.backbone,
             prepared,

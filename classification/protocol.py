@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Any
 
+from backbones.provenance import version
 from benchmarks.schema import Benchmark
 from classification.recipe import Recipe
 
@@ -16,7 +16,11 @@ def pretraining_protocol(
     architecture: str, recipe: Recipe, benchmark: Benchmark, data_digest: str
 ) -> dict[str, Any]:
     """Architecture, recipe, budget, data and versions of one pretraining."""
-    budget = benchmark.pretraining.model_dump(mode="json", exclude={"root", "workers", "shrink_to"})
+    budget = benchmark.pretraining.model_dump(
+        # `batch_norm` matters to several processes, and is in what they say of themselves.
+        mode="json",
+        exclude={"root", "workers", "shrink_to", "batch_norm"},
+    )
     return {
         "stage": "pretraining",
         "revision": REVISION,

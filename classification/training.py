@@ -19,16 +19,18 @@ from classification.budget import TrainingPlan
 from classification.data import Normalizer, TrainingImages, ValidationImages, ready_batch
 from classification.half_format import HalfFormat, half_format_of
 from classification.metric import AnswerMetric
-from classification.model import Classifier, TrainedClassifier
+from classification.model import Classifier, TrainedClassifier, mixes_batches
 from classification.recipe import Recipe
 from classification.teacher import load_teacher
+from engine.distributed import BatchNorm
 from engine.early_stopping import StopEarly
 from engine.fast_paths import is_fast
+from engine.loaders import evaluation_loader, train_loader
 from engine.micro_batches import MicroBatches
 from engine.precision import Precision, optim_wrapper
 from engine.processes import tell
 from engine.randomness import seed_globally
-from engine.runner import QuietRunner, build_runner, evaluation_loader, train_loader
+from engine.runner import QuietRunner, build_runner
 
 
 class LearningRate(Hook):
@@ -92,11 +94,13 @@ def build_training(
     work_dir: Path,
     teacher: str | None = None,
     auto_accumulate: bool = False,
+    batch_norm: BatchNorm = "per_process",
 ) -> Training:
     """Everything that one pretraining needs, built in the one order that makes it repeatable.
 
     train, val: image files and their classes. teacher: as `classification.teacher.load_teacher`
     takes it. auto_accumulate: a batch that does not fit into memory is computed in parts.
+    batch_norm: of several processes, whether it sees the batch or one process's share.
     """
     recipe = plan.recipe
     half, precision = _formats(recipe, teacher, work_dir)
@@ -120,7 +124,9 @@ def build_training(
         classifier,
         recipe,
         num_classes=num_classes,
-        normalizer=Normalizer(preprocessing, channels_last=channels_last),
+        normalizer=Normalizer(
+            preprocessing, channels_last=channels_last, of_all=mixes_batches(recipe)
+        ),
         teacher=taught_by,
     )
     if recipe.compile:
@@ -174,6 +180,7 @@ def build_training(
         hooks=hooks,
         workers_setting="workers in [pretraining] of the benchmark file",
         choices=None if half is None else half.choices,
+        batch_norm=batch_norm,
     )
     if half is not None:
         runner.logger.info(f"half precision: {half.precision} ({half.why})")

@@ -1,4 +1,4 @@
-"""Pascal VOC data for the detector, through MMDetection's data set and transforms."""
+"""The data for the detector, through MMDetection's data set and transforms."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from mmdet.registry import DATASETS, TRANSFORMS
 from mmengine.dataset import ConcatDataset, pseudo_collate
 from torch.utils.data import DataLoader
 
+from benchmarks import coco_layout
+from benchmarks.coco_layout import COCOImage
 from benchmarks.loading import LoadPixels
 from benchmarks.schema import DetectionBudget
 from benchmarks.voc_layout import VOCImage, read_split
 from engine.equal_sizes import whole_image_loader
+from engine.loaders import train_loader
 from engine.randomness import KeyedDataset
-from engine.runner import train_loader
 from engine.scopes import prefix_types
 
 _META_KEYS = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
@@ -71,11 +73,53 @@ class VOCBoxes(BaseDetDataset):
         )
 
 
+@DATASETS.register_module(force=True)
+class COCOBoxes(BaseDetDataset):
+    """What benchmarks/coco_layout.py reads, in MMDetection's terms.
+
+    As in its CocoDataset, crowds are ignored and boxes below a pixel or outside the image are not
+    learnt; in a test all are there, as its CocoMetric has them. smallest and left_out: as in
+    VOCBoxes.
+    """
+
+    def __init__(
+        self, *, root: Path, split: str, smallest: int, left_out: tuple[str, ...], **options: Any
+    ) -> None:
+        self.root, self.split, self.smallest = root, split, smallest
+        self.left_out = frozenset(left_out)
+        super().__init__(**options)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        classes = self._metainfo["classes"]
+        images = coco_layout.read_split(self.root, self.split, classes, left_out=self.left_out)
+        return [self._data_info(image) for image in images]
+
+    def filter_data(self) -> list[dict[str, Any]]:
+        return [info for info in self.data_list if self.test_mode or info["instances"]]
+
+    def _data_info(self, image: COCOImage) -> dict[str, Any]:
+        boxes, labels, ignored = image.boxes, image.labels, image.crowd
+        if not self.test_mode:
+            kept = image.learnable
+            boxes, labels, ignored = boxes[kept], labels[kept], ignored[kept]
+            ignored = ignored | ((boxes[:, 2:] - boxes[:, :2]).min(axis=1) < self.smallest)
+        columns = zip(boxes.tolist(), labels.tolist(), ignored.astype(int).tolist(), strict=True)
+        return dict(
+            img_id=image.name,
+            img_path=str(self.root / self.split / image.name),
+            width=image.width,
+            height=image.height,
+            instances=[
+                dict(bbox=box, bbox_label=label, ignore_flag=flag) for box, label, flag in columns
+            ],
+        )
+
+
 def _dataset(
     budget: DetectionBudget, split: str, pipeline: list[dict[str, Any]], *, training: bool
 ) -> Any:
     config = dict(
-        type="VOCBoxes",
+        type="COCOBoxes" if budget.layout == "coco" else "VOCBoxes",
         root=budget.root,
         split=split,
         smallest=budget.bbox_min_size,

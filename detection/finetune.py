@@ -9,8 +9,8 @@ if not __package__:  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from backbones.card import read_card
-from benchmarks.prepare import ensure_ready
-from benchmarks.schema import load_benchmark
+from benchmarks.ready_everywhere import ensure_ready_everywhere
+from engine.agreement import all_or_none
 from engine.finetuning import finetune, finetuning_arguments, prepare_openmmlab
 from engine.stage import run_stage
 
@@ -18,9 +18,8 @@ from engine.stage import run_stage
 def main(argv: list[str] | None = None) -> None:
     """Trains, tests and writes the result. Raises ValueError for a mistake of the user's."""
     arguments = finetuning_arguments(__doc__, argv)
-    card = read_card(arguments.artifact)
-    benchmark = load_benchmark(arguments.benchmark)
-    prepared = ensure_ready(benchmark, warn=False, tolerate=arguments.tolerate)
+    card = all_or_none(lambda: read_card(arguments.artifact))
+    prepared = ensure_ready_everywhere(arguments.benchmark, warn=False, tolerate=arguments.tolerate)
     budget = prepared.benchmark.detection
     if budget is None:
         raise ValueError(f"benchmark {prepared.benchmark.name} has no [detection]")

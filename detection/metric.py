@@ -1,4 +1,4 @@
-"""Three average precisions from the same detections: VOC07 11-point, VOC area, COCO-style."""
+"""Three average precisions from the same detections: VOC07 11-point, VOC area, COCO."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
-from detection.coco_average_precision import coco_average_precisions
+from detection.coco_average_precision import coco_average_precisions, coco_class_precisions
 from detection.evidence import TestedImage
 from detection.scored_image import ScoredImage
 from detection.voc_average_precision import voc_average_precisions
@@ -50,12 +50,16 @@ class DetectionMetric(BaseMetric):
         images = [tested.scored for tested in results]
         voc = voc_average_precisions(images, self.num_classes)
         means = {name: _mean(values) for name, values in voc.items()}
+        coco = coco_average_precisions(images, self.num_classes)
+        is_coco = self.metric == "coco"
         return {
-            "mAP": means[self.metric],
+            "mAP": coco["AP"] if is_coco else means[self.metric],
             "mAP_voc07": means["voc07_11point"],
             "mAP_area": means["area"],
-            **coco_average_precisions(images, self.num_classes),
-            "per_class": voc[self.metric],
+            **coco,
+            "per_class": coco_class_precisions(images, self.num_classes)
+            if is_coco
+            else voc[self.metric],
             "n": len(results),
         }
 

@@ -11,6 +11,7 @@ from mmengine.config import Config, ConfigDict
 from backbones.card import Card
 from benchmarks.schema import DetectionBudget
 from engine.finetuning import frozen, normalization
+from engine.processes import world_size
 from engine.scopes import prefix_types
 
 BASE_CONFIGS = Path(mmdet.__file__).parent / ".mim" / "configs"
@@ -55,6 +56,10 @@ def detector_config(artifact: str | Path, card: Card, budget: DetectionBudget) -
     )
     model.test_cfg.rpn.update(nms_pre=budget.rpn_proposals, max_per_img=budget.rpn_proposals)
     model.train_cfg.rcnn.sampler.num = budget.rois_per_image
+    if world_size() > 1:
+        from detection.shared_batch import share_batches
+
+        share_batches(model)
     return prefix_types(model, "mmdet")
 
 

@@ -14,7 +14,8 @@ from torch import nn
 
 from engine.checkpoint_file import DamagedCheckpoint, read_checkpoint, write_checkpoint
 from engine.fast_paths import VARIABLE, switched_off
-from engine.processes import is_main
+from engine.processes import is_main, world_size
+from engine.sync_batch_norm import learns_per_process
 
 KEPT = 2
 """Checkpoints that stay: should the newest be damaged, there is the one before."""
@@ -59,6 +60,7 @@ def save(runner: Any, *, seconds: float) -> Path:
             "remarks": runner.remarks,
             "choices": dict(runner.choices),
             "reference_paths": switched_off(),
+            **({"processes": world_size()} if world_size() > 1 else {}),
         },
         "state_dict": bare(runner.model).state_dict(),
         "optimizer": runner.optim_wrapper.state_dict(),
@@ -94,7 +96,7 @@ def resume(runner: Any) -> tuple[float, str]:
     Gives the seconds that it had trained, and remarks, now or of an earlier resume, which are said
     on standard error too: what was found damaged, which is set aside as FILE.damaged, and where
     other things are done the plain way than before. Raises ValueError where a checkpoint is of
-    another model or optimizer.
+    another model or optimizer, or of another number of processes that matters.
     """
     remarks: list[str] = []
     for path in checkpoints(runner.work_dir):
@@ -112,6 +114,7 @@ def resume(runner: Any) -> tuple[float, str]:
             )
             remarks.append(f"{what}; {_set_aside(path)}")
             continue
+        _require_same_shares(runner, state["meta"], path)
         seconds, earlier = _restore(runner, state, path)
         remarks += _other_paths(state["meta"])
         now = _said(remarks, f"the training went on from step {runner.iter}")
@@ -122,6 +125,20 @@ def resume(runner: Any) -> tuple[float, str]:
 def bare(model: nn.Module) -> nn.Module:
     """The model without what torch puts around it for several processes."""
     return model.module if is_model_wrapper(model) else model  # type: ignore[return-value]
+
+
+def _require_same_shares(runner: Any, meta: dict[str, Any], path: Path) -> None:
+    """ValueError where batch normalization would see larger or smaller shares than until now."""
+    before, now = meta.get("processes", 1), world_size()
+    if before == now or runner.batch_norm == "global":
+        return
+    if learns_per_process(bare(runner.model)):
+        raise ValueError(
+            f"{path} is of {before} processes and this training has {now}: batch normalization "
+            "sees the share of one process, which would change within the training. Start "
+            f'{before} again, or name another work directory; with batch_norm = "global" in the '
+            "benchmark file a training may go on with any number of processes"
+        )
 
 
 def _restore(runner: Any, state: dict[str, Any], path: Path) -> tuple[float, str]:

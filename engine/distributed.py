@@ -1,35 +1,43 @@
 """Several processes train one model: each takes its share of every batch, all hold the same.
 
-Batch normalization sees the share of its own process (torch's SyncBatchNorm exists on GPUs only),
-so that with it the weights are not those of one process with the same batch.
+What they compute is what one process does with the whole batch; but for batch normalization where
+it is asked to see the share of its own process alone, as in the papers of its time.
 """
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from mmengine.device import get_device
 from mmengine.hooks import Hook
-from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.model import MMDistributedDataParallel
 from torch import distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from engine.processes import local_rank, world_size
+from engine.shared_batch import draw_for_all
+from engine.sync_batch_norm import over_all_processes
+
+BatchNorm = Literal["per_process", "global"]
+"""Whether batch normalization sees one process's share of a batch, or the batch."""
 
 
-def parallel(model: nn.Module) -> nn.Module:
+def parallel(model: nn.Module, *, batch_norm: BatchNorm) -> nn.Module:
     """The model on this process's device, its gradients averaged over all processes."""
     device = get_device()
     gpus = None if device == "cpu" else [local_rank()]
-    model = revert_sync_batchnorm(model) if gpus is None else model.to(device)
+    model = model.to(device)
     with warnings.catch_warnings():
         # Its successor is younger than the oldest torch that we run on.
         warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
         wrapped: nn.Module = MMDistributedDataParallel(
             model, device_ids=gpus, broadcast_buffers=False
         )
+    draw_for_all(model)
+    if batch_norm == "global":  # not before: DDP knows torch's alone, and refuses it on a CPU
+        over_all_processes(model)
     return wrapped
 
 
@@ -64,6 +72,7 @@ def average_running_statistics(model: nn.Module) -> None:
         buffer
         for module in model.modules()
         if isinstance(module, _BatchNorm) and module.training and module.track_running_stats
+        if not isinstance(module, nn.SyncBatchNorm)  # all have the same already
         for buffer in (module.running_mean, module.running_var)
         if buffer is not None
     ]

@@ -88,7 +88,8 @@ def part_of(batch: Batch, start: int, stop: int) -> dict[str, Any]:
     return {key: value[start:stop] for key, value in batch.items()}
 
 
-def _losses(model: Any, batch: Batch, optim_wrapper: Any) -> Tensor:
+def step_loss(model: Any, batch: Batch, optim_wrapper: Any) -> Tensor:
+    """What a training step minimizes."""
     with optim_wrapper.optim_context(model):
         data = model.data_preprocessor(batch, True)
         loss: Tensor = model.parse_losses(model._run_forward(data, mode="loss"))[0]
@@ -101,7 +102,7 @@ def _peak_on_gpu(model: nn.Module, batch: Batch, optim_wrapper: Any) -> int:
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    _losses(model, batch, optim_wrapper).backward()
+    step_loss(model, batch, optim_wrapper).backward()
     peak = torch.cuda.max_memory_allocated() - before
     optim_wrapper.zero_grad()
     return max(0, peak - gradients)
@@ -121,7 +122,7 @@ def _peak_on_cpu(model: nn.Module, batch: Batch, optim_wrapper: Any) -> int:
         return tensor
 
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        _losses(model, batch, optim_wrapper)
+        step_loss(model, batch, optim_wrapper)
     return sum(kept.values()) + _TRANSIENT * max(kept.values(), default=0)
 
 

@@ -87,7 +87,8 @@ def process_group() -> Iterator[None]:
     """Within the block the processes that torchrun started can speak: nccl on GPUs, else gloo.
 
     A process that was started alone is left as it is. An exception leaves the group as it is too:
-    this process ends, and torchrun ends the others.
+    this process ends, and torchrun ends the others. Raises ValueError where they do not run the
+    same software.
     """
     if world_size() == 1:
         yield
@@ -100,8 +101,21 @@ def process_group() -> Iterator[None]:
         torch.cuda.set_device(local_rank())
     stay_on_this_machine()
     distributed.init_process_group("nccl" if gpu else "gloo")
+    from engine.agreement import require_same_software
+
+    require_same_software()
     yield
     distributed.destroy_process_group()
+
+
+def lost_another(error: RuntimeError) -> bool:
+    """Whether an exception says that the connection to another process broke."""
+    if world_size() == 1:
+        return False
+    from torch import distributed
+
+    # gloo has no class of its own, but says in which file of its own it found out.
+    return isinstance(error, distributed.DistBackendError) or "third_party/gloo" in str(error)
 
 
 def of_the_first(choose: Callable[[], T]) -> T:

@@ -103,18 +103,19 @@ class KeyedDataset(Dataset[Any]):
 
 
 class StepRandomness(Hook):
-    """Reseeds before each step from (seed, step, rank): dropout, mixup, samplers of proposals.
+    """Reseeds before each step from (seed, step): dropout, mixup, samplers of proposals.
 
-    A model with an attribute `rng` gets the step's generator there.
+    Several processes draw alike, for the batch of all, and each takes its share
+    (`engine.shared_batch`). A model with an attribute `rng` gets the step's generator there.
     """
 
     priority = "VERY_HIGH"
 
-    def __init__(self, seed: int, *, rank: int = 0) -> None:
-        self.seed, self.rank = seed, rank
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        seed_globally([self.seed, batch_idx, self.rank])
+        seed_globally([self.seed, batch_idx, 0])
         model = getattr(runner.model, "module", runner.model)
         if hasattr(model, "rng"):
             model.rng = step_rng(self.seed, batch_idx)

@@ -6,14 +6,13 @@ import gc
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
-from mmengine.dataset import DefaultSampler
 from mmengine.device import get_device
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import Hook, LoggerHook
@@ -22,24 +21,25 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.visualization import Visualizer
 from torch import cuda, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from engine import checkpoints
 from engine.averaging import AveragedWeights
 from engine.data_wait import DataWait
-from engine.distributed import SameEverywhere, anyone, parallel, require_same_step
+from engine.distributed import BatchNorm, SameEverywhere, anyone, parallel, require_same_step
 from engine.divergence import Diverged, StopOnDivergence
 from engine.fast_paths import is_fast, switched_off
-from engine.interruption import Interrupted, end_workers, outlive_signals, step_in_hand
+from engine.interruption import Interrupted, end_workers, step_in_hand
 from engine.micro_batches import MicroBatches
 from engine.precision import overflowed_steps
 from engine.prefetch import Prefetched
-from engine.processes import how_it_ran, is_main, rank, share_of, tell, world_size
+from engine.processes import how_it_ran, is_main, tell, world_size
 from engine.progress import Progress
-from engine.randomness import EpochStream, StepRandomness
+from engine.randomness import StepRandomness
 from engine.safe_loading import load_data_only
 from engine.step_log import StepLog
 from engine.threads import job_cores, threads_in_words
+from engine.trackers import End, Tracking, tracking_of
 
 
 class QuietRunner(Runner):
@@ -49,7 +49,8 @@ class QuietRunner(Runner):
     seconds_before: that it had trained until then. remarks: on checkpoints that are damaged, in
     words; empty where none is. workers_setting: where the user says how many data workers load.
     channels_last: the memory format that weights get once they are drawn. choices: what was
-    measured, by name, which a training that goes on keeps to.
+    measured, by name, which a training that goes on keeps to. batch_norm: of several processes,
+    whether it sees the batch or one process's share.
     """
 
     seconds_before = 0.0
@@ -57,6 +58,7 @@ class QuietRunner(Runner):
     workers_setting = "the number of data workers"
     choices: Mapping[str, str] = MappingProxyType({})
     channels_last = False
+    batch_norm: BatchNorm = "global"
     model: nn.Module
     _has_loaded: bool
 
@@ -66,6 +68,14 @@ class QuietRunner(Runner):
             if not isinstance(handler, logging.FileHandler):
                 handler.setLevel(logging.ERROR)
         return logger
+
+    def build_visualizer(self, visualizer: Any = None) -> Visualizer:
+        self.tracking = Tracking()
+        if is_main():
+            self.tracking = tracking_of(Path(self.work_dir), self.logger)
+        return super().build_visualizer(
+            dict(type="mmengine.Visualizer", vis_backends=self.tracking.backends)
+        )
 
     def load_or_resume(self) -> None:
         if not self._has_loaded:
@@ -79,7 +89,7 @@ class QuietRunner(Runner):
         if self.channels_last:  # not before: draws fill a tensor in the order of its memory
             self.model.to(memory_format=torch.channels_last)
         if world_size() > 1:  # not before: gradients lie as the weights did when they were shared
-            self.model = parallel(self.model)
+            self.model = parallel(self.model, batch_norm=self.batch_norm)
 
     @property
     def step_cost(self) -> dict[str, float]:
@@ -101,19 +111,29 @@ class QuietRunner(Runner):
         waited = self.data_wait.note(self.workers_setting)
         plain = switched_off()
         by_hand = f"taken the plain way, not the fast one: {', '.join(plain)}" if plain else ""
-        found = (self.remarks, left_out, *self.micro_batches.notes, waited, by_hand)
+        steps = self.micro_batches.notes
+        found = (self.remarks, left_out, *steps, waited, by_hand, *self.tracking.notes)
         return tuple(note for note in found if note)
 
     @property
     def protocol(self) -> dict[str, int | str]:
         """How the steps were shared out, where not one process did each batch whole."""
-        return {**how_it_ran(), **self.micro_batches.protocol}
+        together = {"batch_norm": self.batch_norm} if world_size() > 1 else {}
+        return {**how_it_ran(), **together, **self.micro_batches.protocol}
 
     def train(self) -> nn.Module:
+        how: End = "failed"
         try:
+            self.tracking.begin()
             model: nn.Module = super().train()
+            how = "ok"
             return model
+        except KeyboardInterrupt:  # which signals are, too
+            how = "interrupted"
+            raise
         finally:
+            result = self.train_loop.metrics if how == "ok" else None
+            self.tracking.end(how, result, self.iter)
             self._let_go()
 
     def _let_go(self) -> None:
@@ -272,55 +292,6 @@ class StepLoop(IterBasedTrainLoop):
             self.metrics = self.runner.val_loop.run()
 
 
-def train_loader(
-    dataset: Dataset[Any],
-    *,
-    batch_size: int,
-    seed: int,
-    workers: int = 0,
-    repeats: int = 1,
-    collate: Callable[[list[Any]], Any] | None = None,
-) -> DataLoader[Any]:
-    """An endless loader over `EpochStream`; the data set is indexed by SampleKey.
-
-    batch_size: of all processes together; ValueError where they cannot share it equally.
-    """
-    return DataLoader(
-        dataset,
-        batch_size=share_of(batch_size),
-        sampler=EpochStream(
-            len(dataset),  # type: ignore[arg-type]
-            seed=seed,
-            repeats=repeats,
-            rank=rank(),
-            world_size=world_size(),
-        ),
-        num_workers=workers,
-        worker_init_fn=outlive_signals,
-        collate_fn=collate,
-        persistent_workers=workers > 0,
-        pin_memory=cuda.is_available(),
-    )
-
-
-def evaluation_loader(
-    dataset: Dataset[Any],
-    *,
-    batch_size: int,
-    workers: int = 0,
-    collate: Callable[[list[Any]], Any] | None = None,
-) -> DataLoader[Any]:
-    """Every sample once, in order; of several processes each takes every n-th."""
-    return DataLoader(
-        dataset,
-        batch_size=batch_size,
-        # Not rounded up to equal shares: an image must not count twice.
-        sampler=DefaultSampler(dataset, shuffle=False, seed=0, round_up=False),
-        num_workers=workers,
-        collate_fn=collate,
-    )
-
-
 def build_runner(
     *,
     label: str,
@@ -342,17 +313,20 @@ def build_runner(
     workers_setting: str = QuietRunner.workers_setting,
     channels_last: bool = False,
     choices: Mapping[str, str] | None = None,
+    batch_norm: BatchNorm = "global",
 ) -> QuietRunner:
     """A runner that trains `model` for `steps`, validates, saves, resumes and logs.
 
     label: what is trained, for the progress line. steps: micro-steps, accumulated ones counted.
-    work_dir: logs, TensorBoard events and checkpoints; a checkpoint found there is resumed.
+    work_dir: logs, TensorBoard events and checkpoints; a checkpoint found there is resumed, and
+    an `engine.tracking.TrackedRun` that a driver left there says who else is told.
     ema_decay: keeps, validates and ends with an exponential moving average of the weights.
     val_interval, checkpoint_interval: in steps; by default at the end, and every tenth.
     optim_wrapper: as `engine.precision.optim_wrapper` makes it. micro_batches: what happens when
     memory runs out; by default the training ends with a message. workers_setting: where the user
     says how many data workers there are. channels_last: the weights' memory format. choices: what
     was measured for this training, kept in its checkpoints for `engine.checkpoints.choices`.
+    batch_norm: of several processes, whether it sees the batch or one process's share.
     """
     load_data_only()
     checkpoints.remove_unfinished(work_dir)
@@ -370,7 +344,7 @@ def build_runner(
         log = StepLog(interval=line_interval, window=window)
         default_hooks |= dict(runtime_info=log, timer=None)
     ours: list[Hook] = [
-        StepRandomness(seed, rank=rank()),
+        StepRandomness(seed),
         StopOnDivergence(),
         micro_batches or MicroBatches(),
         *hooks,
@@ -404,16 +378,12 @@ def build_runner(
         default_hooks=default_hooks,
         custom_hooks=ours,
         log_processor=dict(by_epoch=False, window_size=window),
-        visualizer=dict(
-            type="mmengine.Visualizer",
-            vis_backends=[dict(type="mmengine.TensorboardVisBackend")],
-        ),
         default_scope=scope,
         randomness=dict(seed=seed),
         resume=True,  # from what load_or_resume finds
         experiment_name=Path(work_dir).name,
     )
     runner.workers_setting, runner.channels_last = workers_setting, channels_last
-    runner.choices = choices or {}
+    runner.choices, runner.batch_norm = choices or {}, batch_norm
     runner.logger.info(threads_in_words())
     return runner

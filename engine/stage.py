@@ -6,15 +6,15 @@ import os
 import platform
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 from backbones.atomic import NoSpace, is_no_space, no_space
+from backbones.provenance import version
 from engine.allocator import keep_freed_memory
 from engine.fast_paths import is_fast
 from engine.interruption import Interrupted, end_workers, handling_signals
 from engine.machine_limits import cpu_name
-from engine.processes import process_group
+from engine.processes import lost_another, process_group
 from engine.threads import choose_threads, job_cores
 
 _USER_ERRORS = (ValueError, FileNotFoundError, PermissionError)
@@ -39,7 +39,7 @@ def environment() -> dict[str, str]:
 
 def run_stage(main: Callable[[list[str] | None], None], argv: list[str] | None = None) -> int:
     """Runs a stage's main: 0 when it returns, 2 with one line for a user's mistake, 1 for a full
-    disk, 143 for SIGTERM and 130 for Ctrl-C.
+    disk or another process that was lost, 143 for SIGTERM and 130 for Ctrl-C.
 
     Anything else is a defect and keeps its traceback. See `engine.interruption` for signals, and
     for TRICKLE_DRIVER_PIPE.
@@ -57,6 +57,17 @@ def run_stage(main: Callable[[list[str] | None], None], argv: list[str] | None =
         if not is_no_space(error):
             raise
         print(f"error: {_said(error)}", file=sys.stderr)
+        return 1
+    except RuntimeError as error:
+        if not lost_another(error):
+            raise
+        end_workers()
+        print(
+            "error: another process of this training has ended or cannot be reached any more; "
+            "what it said, or torchrun's report, says why. The same command goes on from the last "
+            f"checkpoint ({str(error).partition('. ')[0]})",
+            file=sys.stderr,
+        )
         return 1
     except Interrupted as interrupt:
         end_workers()

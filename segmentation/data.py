@@ -1,4 +1,4 @@
-"""ADE20K-layout data for the segmentor, through MMSegmentation's data set and transforms."""
+"""The data for the segmentor, through MMSegmentation's data set and transforms."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 from torch.utils.data import DataLoader
 
-from benchmarks.ade20k_layout import IGNORED, list_split, require_known_indices
 from benchmarks.errors import DataError
 from benchmarks.image_files import check_image
+from benchmarks.labelled_pixels import IGNORED, OTHER, require_known_values
 from benchmarks.loading import LoadPixels
+from benchmarks.pixel_layouts import pixel_layout
 from benchmarks.pixels import read_indices
 from benchmarks.sample_pictures import names_below, sample_places
 from benchmarks.schema import SegmentationBudget
 from engine.equal_sizes import whole_image_loader
+from engine.loaders import train_loader
 from engine.randomness import KeyedDataset
-from engine.runner import train_loader
 from engine.scopes import prefix_types
 
 TRANSFORMS.register_module(module=LoadPixels, force=True)
@@ -29,12 +30,13 @@ TRANSFORMS.register_module(module=LoadPixels, force=True)
 
 @DATASETS.register_module(force=True)
 class IndexedImages(BaseSegDataset):
-    """The pairs that benchmarks/ade20k_layout.py lists, in MMSegmentation's terms."""
+    """The pairs that the benchmark's layout lists, in MMSegmentation's terms."""
 
     def __init__(
-        self, *, root: Path, split: str, left_out: tuple[str, ...], **options: Any
+        self, *, root: Path, layout: str, split: str, left_out: tuple[str, ...], **options: Any
     ) -> None:
-        self.root, self.split, self.left_out = root, split, frozenset(left_out)
+        self.root, self.layout, self.split = root, layout, split
+        self.left_out = frozenset(left_out)
         super().__init__(**options)
 
     def load_data_list(self) -> list[dict[str, Any]]:
@@ -44,7 +46,7 @@ class IndexedImages(BaseSegDataset):
                 seg_map_path=str(self.root / str(sample.annotation)),
                 seg_fields=[],
             )
-            for sample in list_split(self.root, self.split)
+            for sample in pixel_layout(self.layout).list_split(self.root, self.split)
             if sample.image not in self.left_out
         ]
 
@@ -53,11 +55,14 @@ class IndexedImages(BaseSegDataset):
 class LoadIndices(BaseTransform):
     """`seg_map_path` -> `gt_seg_map` (H, W): 0..K-1 the classes, 255 what does not count.
 
-    Raises DataError for an annotation that does not fit its image or names an unknown class.
+    meaning: of each value, see `PixelLayout`. Raises DataError for an annotation that does not fit
+    its image or holds an unknown value.
     """
 
-    def __init__(self, *, classes: int) -> None:
-        self.classes = classes
+    def __init__(self, *, meaning: tuple[int, ...]) -> None:
+        self.meaning = meaning
+        labels = [number - 1 if number > OTHER else IGNORED for number in meaning]
+        self.labels = np.array(labels, np.uint8)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         path = Path(results["seg_map_path"])
@@ -67,9 +72,8 @@ class LoadIndices(BaseTransform):
                 f"{path} has {indices.shape[1]}x{indices.shape[0]} pixels, its image "
                 f"{results['ori_shape'][1]}x{results['ori_shape'][0]}"
             )
-        require_known_indices(path, np.bincount(indices.ravel()).tolist(), self.classes)
-        # 0 = other becomes 255 by wrapping round, 255 by this.
-        results["gt_seg_map"] = np.where(indices == IGNORED, IGNORED, indices - np.uint8(1))
+        require_known_values(path, np.bincount(indices.ravel()).tolist(), self.meaning)
+        results["gt_seg_map"] = self.labels[indices]
         results["seg_fields"].append("gt_seg_map")
         return results
 
@@ -80,6 +84,7 @@ def _dataset(
     config = dict(
         type="IndexedImages",
         root=budget.root,
+        layout=budget.layout,
         split=split,
         left_out=budget.left_out,
         metainfo=dict(classes=budget.classes),
@@ -93,7 +98,7 @@ def training_data(budget: SegmentationBudget, *, interpolation: str, seed: int) 
     """Endless batches: scaled by 0.5 to 2, cropped, flipped, photometrically distorted."""
     pipeline: list[dict[str, Any]] = [
         dict(type="LoadPixels"),
-        dict(type="LoadIndices", classes=len(budget.classes)),
+        dict(type="LoadIndices", meaning=pixel_layout(budget.layout).meaning(budget.classes)),
         dict(
             type="RandomResize",
             scale=tuple(budget.image_size),
@@ -106,7 +111,7 @@ def training_data(budget: SegmentationBudget, *, interpolation: str, seed: int) 
         dict(type="PhotoMetricDistortion"),
         dict(type="PackSegInputs"),
     ]
-    dataset = _dataset(budget, "training", pipeline, training=True)
+    dataset = _dataset(budget, pixel_layout(budget.layout).SPLITS[0], pipeline, training=True)
     return train_loader(
         KeyedDataset(dataset, seed=seed),
         batch_size=budget.batch_size,
@@ -126,10 +131,10 @@ def test_data(budget: SegmentationBudget, *, interpolation: str) -> DataLoader[A
             keep_ratio=True,
             interpolation=interpolation,
         ),
-        dict(type="LoadIndices", classes=len(budget.classes)),
+        dict(type="LoadIndices", meaning=pixel_layout(budget.layout).meaning(budget.classes)),
         dict(type="PackSegInputs"),
     ]
-    dataset = _dataset(budget, "validation", pipeline, training=False)
+    dataset = _dataset(budget, pixel_layout(budget.layout).SPLITS[1], pipeline, training=False)
 
     def size_of(index: int) -> tuple[int, int]:
         return check_image(Path(dataset.get_data_info(index)["img_path"])).shown

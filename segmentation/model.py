@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import mmseg
-import torch
 from mmengine.config import Config, ConfigDict
 
 from backbones.card import Card
@@ -21,8 +20,9 @@ def segmentor_config(artifact: str | Path, card: Card, budget: SegmentationBudge
     """The `model` part of a MMSegmentation configuration with a TrickleBackbone."""
     features = card.features
     model = Config.fromfile(BASE_CONFIGS / "_base_/models/fcn_r50-d8.py").model
-    # SyncBN exists on GPUs only; in one process both compute the same.
-    norm = dict(type="SyncBN" if torch.cuda.is_available() else "BN", requires_grad=True)
+    # Upstream's SyncBN: the runner of several processes makes it of all of a model's (BN itself
+    # would not do on a CPU), and in one process both compute the same.
+    norm = dict(type="BN", requires_grad=True)
     del model.pretrained
     model.backbone = dict(
         type="TrickleBackbone",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Any
 
+from backbones.provenance import version
 from benchmarks.schema import Benchmark
 
 # Raised by one whenever a change to the code changes what a fine-tuning computes.
@@ -19,7 +19,8 @@ def segmentation_protocol(benchmark: Benchmark, data_digest: str) -> dict[str, A
         "stage": "segmentation",
         "revision": REVISION,
         "segmentor": "FCN (MMSegmentation fcn_r50-d8)",
-        "budget": budget.model_dump(mode="json", exclude={"root", "workers"}),
+        "budget": budget.model_dump(mode="json", exclude={"root", "workers", "layout"}),
+        **budget.layout_facts(),
         "data": data_digest,
         **budget.left_out_facts(),
         "metric": "mIoU over the classes present; 0 = other is ignored",

@@ -133,6 +133,59 @@ def test_paper_segmentation_is_mmsegmentations_ade20k_configuration() -> None:
     assert list(budget.classes) == upstream_classes("mmseg", "datasets/ade.py")
 
 
+def test_coco_is_mmdetections_1x_configuration() -> None:
+    budget = load_benchmark("coco").detection
+    assert budget is not None
+    assert (budget.layout, budget.metric, budget.train, budget.test) == (
+        ("coco", "coco", ("train2017",), "val2017")
+    )
+    assert list(budget.classes) == upstream_classes("mmdet", "datasets/coco.py")
+    data = upstream("mmdet", "_base_/datasets/coco_detection.py")
+    resize = next(t for t in data["train_pipeline"] if t["type"] == "Resize")
+    assert (budget.image_size, budget.keep_ratio) == (resize["scale"], resize["keep_ratio"])
+    run = upstream("mmdet", "_base_/schedules/schedule_1x.py")
+    optimizer = run["optim_wrapper"]["optimizer"]
+    assert budget.learning_rate == optimizer["lr"]
+    assert budget.weight_decay == optimizer["weight_decay"]
+    assert budget.batch_size == run["auto_scale_lr"]["base_batch_size"]
+    warmup, steps = run["param_scheduler"]
+    assert budget.warmup_iterations == warmup["end"]
+    # Upstream's logs say 7,330 iterations an epoch.
+    epochs = run["train_cfg"]["max_epochs"]
+    assert budget.iterations == 7330 * epochs
+    falls = [round(fraction * budget.iterations) for fraction in budget.milestones]
+    assert falls == [7330 * epoch for epoch in steps["milestones"]]
+    # The detector itself is that of `paper`, which is upstream's for both.
+    of_data = {"layout", "root", "train", "test", "classes", "image_size", "metric"}
+    of_schedule = {"iterations", "learning_rate", "warmup_iterations", "milestones"}
+    left = {"exclude": of_data | of_schedule}
+    assert budget.model_dump(**left) == paper_detection().model_dump(**left)
+
+
+def test_cityscapes_is_mmsegmentations_80k_configuration() -> None:
+    budget = load_benchmark("cityscapes").segmentation
+    assert budget is not None
+    assert budget.layout == "cityscapes"
+    assert list(budget.classes) == upstream_classes("mmseg", "datasets/cityscapes.py")
+    data = upstream("mmseg", "_base_/datasets/cityscapes.py")
+    assert budget.image_size == data["test_pipeline"][1]["scale"]
+    assert budget.crop_size == data["crop_size"][::-1]  # theirs is height, width
+    schedule = upstream("mmseg", "_base_/schedules/schedule_80k.py")
+    assert budget.iterations == schedule["train_cfg"]["max_iters"]
+    assert budget.learning_rate == schedule["optimizer"]["lr"]
+    assert budget.weight_decay == schedule["optimizer"]["weight_decay"]
+    assert budget.batch_size == 4 * data["train_dataloader"]["batch_size"]  # 4 GPUs
+    changed = {"layout", "root", "classes", "image_size", "crop_size", "iterations", "batch_size"}
+    left = {"exclude": changed}
+    assert budget.model_dump(**left) == paper_segmentation().model_dump(**left)
+
+
+@pytest.mark.parametrize("name", ["coco", "cityscapes"])
+def test_their_pretraining_is_that_of_paper(name: str) -> None:
+    other, paper = load_benchmark(name), load_benchmark("paper")
+    assert (other.backbone, other.pretraining) == (paper.backbone, paper.pretraining)
+
+
 @pytest.mark.parametrize("name", ["real_photographs", "own_data"])
 def test_examples_are_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRICKLE_REAL_DATA", raising=False)
@@ -225,7 +278,8 @@ def test_a_wrong_file_names_its_key(tmp_path: Path, text: str, message: str) -> 
         ("classes", "[]", "detection.classes"),
         ("milestones", "[0.9, 0.7]", "milestones must ascend"),
         ("milestones", "[8.0]", "less than 1"),
-        ("metric", '"coco"', "voc07_11point"),
+        ("metric", '"median"', "voc07_11point"),
+        ("layout", '"coco"', "name of a folder, e.g. \"val2017\"; got 'VOC2007/trainval'"),
         ("image_size", "[64]", "detection.image_size"),
     ],
 )
@@ -246,6 +300,15 @@ def test_a_wrong_detection_budget_is_explained(
     lines = "".join(f"{name} = {text}\n" for name, text in table.items())
     with pytest.raises(BenchmarkError, match=message):
         load_benchmark(write(tmp_path, f"{SMALLEST}[detection]\n{lines}"))
+
+
+def test_what_is_no_label_of_cityscapes_is_named(tmp_path: Path) -> None:
+    text = (
+        (EXAMPLES.parent / "cityscapes.toml").read_text().replace('"cityscapes"\ndesc', '"x"\ndesc')
+    )
+    wrong = write(tmp_path, text.replace('"road"', '"street"'))
+    with pytest.raises(BenchmarkError, match="Cityscapes has no label 'street'; its labels: unlab"):
+        load_benchmark(wrong)
 
 
 def test_loading_needs_neither_torch_nor_numpy_and_looking_for_data_no_torch() -> None:

@@ -20,8 +20,8 @@ from classification.augmentation import Augmentation, augment
 from classification.data import Normalizer, TrainingImages, batch_of, ready_batch
 from classification.recipes.bag_of_tricks import standard
 from engine.fast_paths import VARIABLE
+from engine.loaders import train_loader
 from engine.randomness import SampleKey
-from engine.runner import train_loader
 
 COUNT = 2000
 

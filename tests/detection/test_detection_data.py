@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from PIL import Image
 from benchmarks.errors import DataError
 from benchmarks.schema import Benchmark, load_benchmark
 from engine.finetuning import prepare_openmmlab
+from tests.other_layouts import as_coco_and_cityscapes
 
 KEYS = ("img_id", "img_path", "width", "height", "instances")
 
@@ -66,6 +68,54 @@ def test_boxes_are_mmdetections(
         assert by_us(data, benchmark, split, training=training) == expected
     ignored = [item["ignore_flag"] for info in expected for item in info["instances"]]
     assert 0 < sum(ignored) < len(ignored)
+
+
+@pytest.mark.parametrize("smallest", [0, 16])
+def test_cocos_boxes_are_mmdetections(
+    data: Any, make_benchmark: Callable[..., Path], tmp_path: Path, smallest: int
+) -> None:
+    from mmdet.datasets import CocoDataset
+
+    toml = make_benchmark(tmp_path, detection={"bbox_min_size": smallest})
+    benchmark = load_benchmark(as_coco_and_cityscapes(toml))
+    budget = benchmark.detection
+    assert budget is not None
+    odd = [[5, 5, 0.5, 9], [70, 5, 9, 9], [-2.5, 50, 9, 15], [60, 1, 2.5, 40.25]]
+    file = budget.root / "annotations/instances_train2017.json"
+    content = json.loads(file.read_text())
+    first, empty = content["images"][0]["id"], content["images"][1]["id"]
+    kept = [item for item in content["annotations"] if item["image_id"] != empty]
+    content["annotations"] = kept + [
+        {**kept[0], "id": 900 + n, "image_id": first, "bbox": box} for n, box in enumerate(odd)
+    ]
+    file.write_text(json.dumps(content))
+    for split, training in (("train2017", True), ("val2017", False)):
+        theirs = CocoDataset(
+            data_root=f"{budget.root}/",
+            ann_file=f"annotations/instances_{split}.json",
+            data_prefix=dict(img=f"{split}/"),
+            metainfo=dict(classes=budget.classes, palette=None),
+            test_mode=not training,
+            filter_cfg=dict(filter_empty_gt=True, min_size=32) if training else None,
+        )
+        expected = {}
+        for info in (theirs.get_data_info(index) for index in range(len(theirs))):
+            boxes = [(i["bbox"], i["bbox_label"], i["ignore_flag"]) for i in info["instances"]]
+            if training:
+                boxes = [
+                    (b, n, int(f or min(b[2] - b[0], b[3] - b[1]) < smallest)) for b, n, f in boxes
+                ]
+            expected[info["img_path"]] = (info["width"], info["height"], boxes)
+        found = by_us(data, benchmark, split, training=training)
+        assert {
+            info["img_path"]: (
+                info["width"],
+                info["height"],
+                [(i["bbox"], i["bbox_label"], i["ignore_flag"]) for i in info["instances"]],
+            )
+            for info in found
+        } == expected
+    assert any(flag for *_, boxes in expected.values() for *_, flag in boxes), "crowds"
 
 
 @pytest.mark.real_data

@@ -17,9 +17,10 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from engine.loaders import train_loader
 from engine.precision import optim_wrapper
 from engine.randomness import SampleKey, sample_rng
-from engine.runner import QuietRunner, build_runner, train_loader
+from engine.runner import QuietRunner, build_runner
 
 POINTS = 24
 

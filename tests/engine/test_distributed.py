@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from engine import distributed
-from engine.processes import is_main, of_the_first, rank, share_of, world_size
+from engine.checkpoints import _require_same_shares
+from engine.processes import is_main, lost_another, of_the_first, rank, share_of, world_size
 
 TogetherWith = Callable[[Tensor], None]
 
@@ -102,3 +105,35 @@ def test_the_first_process_chooses_for_all(
     assert of_the_first(lambda: "bfloat16") == "bfloat16"
     monkeypatch.setenv("RANK", "1")
     assert of_the_first(lambda: pytest.fail("not asked")) == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("saved", "batch_norm", "layer", "refused"),
+    [
+        ({"processes": 4}, "per_process", nn.BatchNorm2d(2), True),
+        ({}, "per_process", nn.BatchNorm2d(2), True),  # of one process
+        ({"processes": 2}, "per_process", nn.BatchNorm2d(2), False),
+        ({"processes": 4}, "global", nn.BatchNorm2d(2), False),
+        ({"processes": 4}, "per_process", nn.LayerNorm(2), False),
+    ],
+)
+def test_shares_that_batch_norm_sees_stay_as_large(
+    two: TogetherWith, saved: dict[str, int], batch_norm: str, layer: nn.Module, refused: bool
+) -> None:
+    runner = SimpleNamespace(model=nn.Sequential(layer), batch_norm=batch_norm)
+    if not refused:
+        _require_same_shares(runner, saved, Path("iter_4"))
+        return
+    number = saved.get("processes", 1)
+    with pytest.raises(ValueError, match=f"iter_4 is of {number} processes .* has 2: batch norm"):
+        _require_same_shares(runner, saved, Path("iter_4"))
+
+
+def test_what_a_broken_connection_looks_like(
+    two: TogetherWith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gloo = RuntimeError("[/w/third_party/gloo/gloo/transport/tcp/pair.cc:545] Read error")
+    assert lost_another(gloo)
+    assert not lost_another(RuntimeError("shapes do not match"))
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert not lost_another(gloo)

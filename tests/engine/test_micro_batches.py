@@ -260,7 +260,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from engine.micro_batches import MicroBatches
 from engine.precision import optim_wrapper
-from engine.runner import build_runner, train_loader
+from engine.loaders import train_loader
+from engine.runner import build_runner
 
 class Images(Dataset):
     def __len__(self): return 512

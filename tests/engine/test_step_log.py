@@ -100,8 +100,9 @@ def test_no_loss_is_read_between_two_lines(
 def test_the_norm_of_clipped_gradients_is_logged(
     make_runner: MakeRunner, toy: Any, tmp_path: Path, forget_mmengine: Callable[[], None]
 ) -> None:
+    from engine.loaders import train_loader
     from engine.precision import optim_wrapper
-    from engine.runner import build_runner, train_loader
+    from engine.runner import build_runner
 
     runner = make_runner(tmp_path / "a", toy(), steps=10)
     dataset = runner._train_dataloader.dataset

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -90,10 +90,12 @@ class Stages:
         *more: str,
         processes: int = 1,
         kill_at: int | None = None,
-        holds: int | None = None,
+        holds: int | Sequence[int | None] | None = None,
     ) -> list[BaseProcess]:
-        """more: words of the command line. kill_at: of the first process, and holds: see
+        """more: words of the command line. kill_at: of the first process, and holds, of each: see
         `stage_process.run`."""
+        if not isinstance(holds, Sequence):
+            holds = [holds] * processes
         argv, started = [*self.argv(task, name), *more], []
         port = str(_free_port())
         for rank in range(processes):
@@ -114,7 +116,7 @@ class Stages:
                     environment,
                     self.log(name, rank),
                     kill_at if rank == 0 else None,
-                    holds,
+                    holds[rank],
                 ),
             )
             process.start()
@@ -154,12 +156,15 @@ class Stages:
             process.join(SECONDS)
         return started[0].exitcode == -9
 
-    def torchrun(self, task: str, name: str) -> subprocess.Popen[bytes]:
-        """The stage under torchrun, in two processes."""
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command += ["--nproc-per-node", "2", "-m", MODULES[task], *self.argv(task, name)]
+    def torchrun(
+        self, task: str, name: str, *options: str, log_name: str | None = None
+    ) -> subprocess.Popen[bytes]:
+        """The stage under torchrun; by default in two processes of this machine."""
+        command = [sys.executable, "-m", "torch.distributed.run"]
+        command += options or ("--standalone", "--nproc-per-node", "2")
+        command += ["-m", MODULES[task], *self.argv(task, name)]
         environment = {"TRICKLE_CACHE": str(self.folder / "cache"), "OMP_NUM_THREADS": "1"}
-        with open(self.log(name), "w") as log:
+        with open(log_name or self.log(name), "w") as log:
             process = subprocess.Popen(
                 command, cwd=ROOT, env={**os.environ, **environment}, stdout=log, stderr=log
             )
@@ -221,6 +226,11 @@ def make_stages(
     yield make
     for stages in made:
         stages.end()
+
+
+@pytest.fixture
+def free_port() -> int:
+    return _free_port()
 
 
 @pytest.fixture

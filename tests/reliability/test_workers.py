@@ -33,7 +33,7 @@ def classification(prepared: PreparedBenchmark, workers: int) -> DataLoader[Any]
     from classification.data import TrainingImages, ready_batch
     from classification.recipes.bag_of_tricks import mixup
     from classification.tricks import RandAugment, RandomErasing, RepeatedAugmentation
-    from engine.runner import train_loader
+    from engine.loaders import train_loader
 
     recipe = mixup | RandAugment() | RandomErasing() | RepeatedAugmentation(2)
     index = read_index(prepared.benchmark.pretraining.root, "train")

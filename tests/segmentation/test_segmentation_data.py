@@ -14,6 +14,7 @@ from PIL import Image
 from benchmarks.errors import DataError
 from benchmarks.schema import Benchmark, load_benchmark
 from engine.finetuning import prepare_openmmlab
+from tests.other_layouts import as_coco_and_cityscapes
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,30 @@ def test_images_and_masks_are_mmsegmentations(
         assert np.array_equal(sample["inputs"].numpy(), expected["img"].transpose(2, 0, 1))
         assert np.array_equal(truth(sample), expected["gt_seg_map"])
     assert set(np.unique(truth(samples(data, squares)[0]))) <= {0, 1, 2, 255}
+
+
+def test_masks_of_cityscapes_are_mmsegmentations(
+    data: Any, make_benchmark: Callable[..., Path], tmp_path: Path
+) -> None:
+    """From the label ids what upstream has from the train ids that a script makes of them."""
+    from mmcv.transforms import LoadImageFromFile
+    from mmseg.datasets.transforms import LoadAnnotations
+
+    benchmark = load_benchmark(as_coco_and_cityscapes(make_benchmark(tmp_path)))
+    found = samples(data, benchmark)
+    images = sorted((tmp_path / "cityscapes/leftImg8bit/val/lindau").iterdir())
+    assert len(found) == len(images) == 4
+    for image, sample in zip(images, found, strict=True):
+        name = image.name.replace("leftImg8bit", "gtFine_labelTrainIds")
+        results = dict(
+            img_path=str(image),
+            seg_map_path=str(tmp_path / "cityscapes/gtFine/val/lindau" / name),
+            reduce_zero_label=False,
+            seg_fields=[],
+        )
+        expected = LoadAnnotations()(LoadImageFromFile()(results))
+        assert np.array_equal(sample["inputs"].numpy(), expected["img"].transpose(2, 0, 1))
+        assert np.array_equal(truth(sample), expected["gt_seg_map"])
 
 
 @pytest.mark.reliability(6, "A rotated photograph and its mask lie on each other in training")
