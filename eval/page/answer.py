@@ -30,7 +30,12 @@ _TRICKS = "worth"
 def make_answer(material: Material, sections: Sequence[Section]) -> list[str]:
     """What each trick is worth, where a section knows it, and one line for each task's metric."""
     table = material.table
-    answer = [section.lead for section in sections if section.key == _TRICKS]
+    answer = [
+        line
+        for section in sections
+        if section.key == _TRICKS
+        for line in section.lead.split("\n")
+    ]
     lines = [_line(metric, material) for metric, task in _METRICS.items() if task in table.tasks]
     answer += lines
     if lines and len(table.seeds) == 2:

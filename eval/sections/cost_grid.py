@@ -39,21 +39,24 @@ def cost_grid(material: Material, prices: Sequence[Price], speeds: Mapping[str, 
                 _fine_tuning_cell(price, tuned, asked),
             )
         )
+    header = (
+        "backbone",
+        "parameters (M)",
+        "GMACs",
+        "images/s at 224",
+        "images/s at detection's size",
+        "forward memory (MiB)",
+        "training memory (MiB)",
+        "pretraining",
+        "its teacher",
+        "fine-tuning",
+    )
+    # What was measured for no row would be a column of dashes.
+    kept = [place for place in range(len(header)) if any(row[place].text != "–" for row in rows)]
     return Grid(
         caption="What each backbone costs",
-        header=(
-            "backbone",
-            "parameters (M)",
-            "GMACs",
-            "images/s at 224",
-            "images/s at detection's size",
-            "forward memory (MiB)",
-            "training memory (MiB)",
-            "pretraining",
-            "its teacher",
-            "fine-tuning",
-        ),
-        rows=tuple(rows),
+        header=tuple(header[place] for place in kept),
+        rows=tuple(tuple(row[place] for place in kept) for row in rows),
         notes=(
             "images/s: forward pass of the backbone alone, the mean over all measurements of its "
             "architecture, since the weights do not matter; forward memory: the most that the "

@@ -164,7 +164,8 @@ def how_measured(found: Iterable[Difference]) -> str:
         why.append("all seeds, or all test images, differ by the same: no spread to test against")
     if why:
         said.append(f'"no evidence": {"; or ".join(why)}')
-    return "; ".join(said) or "No seed is common"
+    words = "; ".join(said) or "no seed is common"
+    return words[:1].upper() + words[1:]
 
 
 SEVERAL = "the control or the plainest row of its architecture"

@@ -75,7 +75,8 @@ Block = Paragraph | Grid | Plot | Gallery
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """key: letters and dashes, its address on the page. lead: the answer, in one or two sentences.
+    """key: letters and dashes, its address on the page. lead: the answer, in one or two
+    sentences, or in a few lines.
 
     left_out: what could not be said, and why.
     """

@@ -110,21 +110,9 @@ def _by_image(material: Material, cells: _Cells) -> BootstrapOver | None:
 
 
 def _lead(found: Sequence[Worth]) -> str:
+    """A line for what was added, and one for each metric."""
     names = {worth.trick for worth in found}
     bundles = len({worth.trick for worth in found if worth.bundle})
-    said = []
-    for metric, shown in METRICS.items():
-        of_metric = [worth for worth in found if worth.metric == metric]
-        parts = [
-            f"{_names([_said(worth) for worth in of_metric if worth.verdict == verdict])} {does} it"
-            for verdict, does in (("better", "raised"), ("worse", "lowered"))
-            if any(worth.verdict == verdict for worth in of_metric)
-        ]
-        if of_metric:
-            open_ = sum(worth.verdict == "no evidence" for worth in of_metric)
-            rest = f"no evidence for {'any' if open_ == len(of_metric) else open_}"
-            rest += f" of {len(of_metric)}" * (len(of_metric) > 1)
-            said.append(f"{shown}: {'; '.join([*parts, *([rest] if open_ else [])])}.")
     added = [
         f"{count} {what}"
         for count, what in (
@@ -134,8 +122,33 @@ def _lead(found: Sequence[Worth]) -> str:
         if count
     ]
     were = "was" if len(names) == 1 else "were"
-    added_to = f"{' and '.join(added)} {were} added to otherwise equal recipes."
-    return f"{added_to} {' '.join(said)}"
+    said = [f"{' and '.join(added)} {were} added to otherwise equal recipes."]
+    for metric, shown in METRICS.items():
+        if of_metric := [worth for worth in found if worth.metric == metric]:
+            said.append(_of_metric(shown, of_metric))
+    return "\n".join(said)
+
+
+def _of_metric(shown: str, found: Sequence[Worth]) -> str:
+    """The largest differences first."""
+    parts = []
+    for verdict, does in (
+        ("better", "raised by"),
+        ("worse", "lowered by"),
+        ("no evidence", "no evidence for"),
+    ):
+        of_verdict = [worth for worth in found if worth.verdict == verdict]
+        if of_verdict:
+            of_verdict.sort(key=lambda worth: -abs(worth.difference.mean))
+            parts.append(f"{does} {_names([_with_size(worth) for worth in of_verdict])}")
+    images = all(worth.units == "images" for worth in found)
+    where = " (over the test images of one seed)" if images else ""
+    return f"{shown}{where}: {'; '.join(parts)}."
+
+
+def _with_size(worth: Worth) -> str:
+    text = f"{_said(worth)} {number(worth.difference.mean, signed=True).text}"
+    return text if worth.verdict == "no evidence" else f"{text} {_bounds(worth.difference)}"
 
 
 def _said(worth: Worth) -> str:

@@ -226,7 +226,7 @@ def test_speed_belongs_to_the_architecture(
     found = made(material_of(records, ["a", "b", CONTROL]))
     costs = grid(found, COSTS)
     assert {costs[name]["images/s at 224"].sort for name in ("a", "b", CONTROL)} == {100.0}
-    assert costs["a"]["images/s at detection's size"].text == "–"
+    assert "images/s at detection's size" not in costs["a"]  # measured for no row
     other = {**machine, "cpu": "two"}
     records.append(make("b", "speed", {"images_per_second_224": 50.0}, environment=other))
     found = made(material_of(records, ["a", "b", CONTROL]))
