@@ -42,11 +42,16 @@ class Metrics(TypedDict):
 @with_config(ConfigDict(extra="forbid"))
 class Dataset(TypedDict):
     """What the weights were trained on; digest: of the files, where known. shrink_to: the shorter
-    side of the copies that were trained on, in pixels, where they were not the images."""
+    side of the copies that were trained on, in pixels, where they were not the images. train_size:
+    side of the training images, eval_size and resize_size: of the central square that accuracy was
+    measured on, and of the shorter side before it; in pixels, where known."""
 
     name: str
     digest: NotRequired[str | None]
     shrink_to: NotRequired[int]
+    train_size: NotRequired[int]
+    eval_size: NotRequired[int]
+    resize_size: NotRequired[int]
 
 
 class Card(BaseModel):

@@ -14,9 +14,11 @@ _ORIGIN = {
 }
 
 
-def render_model_card(card: Card, *, use: Sequence[str] | None = None) -> str:
+def render_model_card(
+    card: Card, *, use: Sequence[str] | None = None, language: str = "python"
+) -> str:
     """Markdown; a pure function of the card. use: lines that load the weights, where they are not
-    in an artifact."""
+    in an artifact. language: of these lines, as markdown names it."""
     lines = [
         f"# {card.architecture}",
         "",
@@ -26,10 +28,10 @@ def render_model_card(card: Card, *, use: Sequence[str] | None = None) -> str:
         "|---|---|",
     ]
     lines += [f"| {name} | {value} |" for name, value in _facts(card)]
-    lines += ["", "## Use", "", "```python", *(use or _USE), "```", ""]
+    lines += ["", "## Use", "", f"```{language}", *(use or _USE), "```", ""]
     if card.recipe is not None:
         recipe = json.dumps(card.recipe, indent=2, ensure_ascii=False)
-        lines += ["## Recipe", "", "```json", recipe, "```", ""]
+        lines += ["## Recipe", "", *_SCALING, "", "```json", recipe, "```", ""]
     if card.notes:
         lines += ["## Notes", "", *(f"- {key}: {value}" for key, value in card.notes.items()), ""]
     return "\n".join(lines)
@@ -40,6 +42,12 @@ _USE = (
     "",
     'backbone = load_artifact("DIR")   # this directory',
     "c2, c3, c4, c5 = backbone(images)  # images: (B, 3, H, W), preprocessed as said above",
+)
+
+_SCALING = (
+    "The recipe's own numbers, before the benchmark's scaling: batch, epochs, learning rate and",
+    "sizes that were trained with can be others. `trickle show NAME --benchmark NAME|FILE` prints",
+    "both.",
 )
 
 
@@ -64,6 +72,12 @@ def _facts(card: Card) -> list[tuple[str, str]]:
         facts.append(("data set", card.dataset["name"] + (f" ({digest})" if digest else "")))
         if side := card.dataset.get("shrink_to"):
             facts.append(("training images", f"shrunk to a shorter side of {side} pixels"))
+        if "train_size" in card.dataset:
+            facts.append(("trained at", f"{card.dataset['train_size']} pixels"))
+        if "eval_size" in card.dataset and "resize_size" in card.dataset:
+            cut = f"the central {card.dataset['eval_size']} pixels"
+            shorter = f"a shorter side of {card.dataset['resize_size']}"
+            facts.append(("evaluated at", f"{cut} of {shorter}"))
     if card.seed is not None:
         facts.append(("seed", str(card.seed)))
     facts += [(name, f"{value:g}") for name, value in (card.cost or {}).items()]

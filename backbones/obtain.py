@@ -15,6 +15,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from backbones.weights_file import ImportedWeights
 
 _SCRATCH = "scratch:"
+_WIDTHS = (1.0, 0.5, 0.25, 0.125, 0.0625, 2.0)
+"""Of backbones' channels, which a message can tell a file of another width by."""
 _FORMS = (
     "scratch:<architecture>, scratch:timm:<model>, timm:<model>[@FILE], "
     "torchvision:<model>[@NAME or FILE], hf:<org>/<name>[@revision] or <architecture>@FILE"
@@ -85,6 +88,28 @@ def obtain(spec: str, directory: str | os.PathLike[str], *, seed: int, width: fl
     if source.random:
         return _obtain_random(source, directory, seed, width)
     return _obtain_imported(source, directory, width)
+
+
+def check_given_weights(source: Source, width: float) -> None:
+    """Raises as `obtain` would for a file, or for a name of torchvision's weights; writes nothing
+    and downloads nothing. Other sources are not looked at.
+    """
+    package, _, model = source.architecture.partition(":")
+    if source.weights is None or package == "hf":
+        return
+    if package == "timm":
+        from backbones.timm_models import import_timm
+
+        import_timm(model, source.weights)
+    elif package == "torchvision":
+        from backbones.torchvision_models import find_weights, import_torchvision, is_file_name
+
+        if is_file_name(source.weights):
+            import_torchvision(model, source.weights)
+        else:
+            find_weights(model, source.weights)
+    else:
+        _import_own(source.architecture, source.weights, width)
 
 
 def _obtain_random(
@@ -171,10 +196,31 @@ def _import_own(architecture: str, file: str, width: float) -> tuple[Any, Import
             wrapper=read.wrapper,
         )
     except WeightsError as error:
-        hint = "the benchmark says the width ([backbone] width)" if width != 1 else ""
-        raise WeightsError(f"{error}{'; ' if hint else ''}{hint}") from error
+        other = _width_of(architecture, read.tensors, width)
+        if other is None:
+            raise
+        raise WeightsError(
+            f"the benchmark's width is {width:g}, the file's {other:g}: give a file of width "
+            f"{width:g}, or a benchmark with [backbone] width = {other:g}. {error}"
+        ) from error
     backbone.load_state_dict(fitted, strict=True)
     return backbone, imported
+
+
+def _width_of(architecture: str, tensors: Mapping[str, Any], width: float) -> float | None:
+    """The width at which the tensors fit, where it is one of the usual ones; never `width`."""
+    import torch
+
+    from backbones.create import create_backbone
+    from backbones.weights_file import WeightsError, fit_state_dict
+
+    for other in _WIDTHS:
+        with torch.device("meta"):
+            state = create_backbone(architecture, width=other).state_dict()
+        with suppress(WeightsError):
+            fit_state_dict(tensors, state, source="")
+            return other if other != width else None
+    return None
 
 
 def _given_or_published(file: str | None, published: Mapping[str, Any]) -> dict[str, str]:

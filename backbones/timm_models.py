@@ -217,7 +217,13 @@ def _load(
     full.load_state_dict({**expected, **fitted}, strict=True)
     if config is not None:
         imported = replace(imported, published=published_facts(full.pretrained_cfg))
+    elif "." in name:  # a tag says how the file's weights see images, not where they come from
+        facts = published_facts(full.pretrained_cfg)
+        imported = replace(imported, published={k: v for k, v in facts.items() if k in _VIEW})
     return full, imported
+
+
+_VIEW = ("crop_mode", "input_size", "test_input_size", "crop_pct", "test_crop_pct")
 
 
 def _known(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,7 +233,7 @@ def _known(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def published_facts(config: Mapping[str, Any]) -> dict[str, Any]:
     """What a pretrained_cfg says of its weights beside the preprocessing: for the card's notes."""
-    texts = ("tag", "hf_hub_id", "url", "license")
+    texts = ("tag", "hf_hub_id", "url", "license", "crop_mode")
     found: dict[str, Any] = {
         key: one_line(config[key]) for key in texts if isinstance(config.get(key), str)
     }

@@ -60,7 +60,7 @@ def import_torchvision(
     if weights is not None and is_file_name(weights):
         file = read_weights_file(weights)
     else:
-        entry = _find_weights(name, weights)
+        entry = find_weights(name, weights)
         file = WeightsFile(tensors=_download(name, entry), wrapper=None)
         transforms = entry.transforms()
         backbone.preprocessing = _preprocessing(transforms)
@@ -99,7 +99,8 @@ def _preprocessing(transforms: Any) -> Preprocessing:
     )
 
 
-def _find_weights(name: str, weights: str | None) -> Any:
+def find_weights(name: str, weights: str | None) -> Any:
+    """torchvision's entry of that name, its default for None. Raises UnknownNameError."""
     known = torchvision.models.get_model_weights(name)
     choice = weights or "DEFAULT"
     if choice not in known.__members__:

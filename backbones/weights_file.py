@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ _HEADS = frozenset(
     {"fc", "head", "heads", "head_dist", "classifier", "last_linear", "linear"}
     | {"aux", "auxiliary", "AuxLogits"}
 )
+_ZIP, _PICKLE = b"PK", b"\x80"  # how files of torch.save begin, and those before torch 1.6
 _KINDS = frozenset({"weight", "bias", "running_mean", "running_var"})
 # Counts of training steps, of batch normalizations and of averaged weights; without effect on any
 # output.
@@ -113,6 +115,8 @@ def read_torch_file(path: str | os.PathLike[str], *, map_location: Any = "cpu") 
         return torch.load(path, map_location=map_location, weights_only=True)
     # A damaged or hostile pickle raises whatever its bytes happen to lead to.
     except Exception as error:
+        if (reason := _no_tensors(path)) is not None:
+            raise WeightsError(f"{path} is not read: {reason}") from error
         raise WeightsError(
             f"{path} is not read: expected a .safetensors file, or a torch file that holds only "
             f"tensors (anything else in a pickle could run code): {_first_line(error)}. Save its "
@@ -132,9 +136,10 @@ def fit_state_dict(
 
     By name, where need be without "module.", "backbone." and the like before it; what else the
     file has may only be a classifier (fc.weight, head.bias, ...). Where not one name is the
-    model's, by position: both have equally many tensors with the same shapes in the same order and
-    no tensor's last name part (weight, bias, running_mean, running_var) contradicts. Counters of
-    batches may be missing: they have no effect.
+    model's, by position: both have equally many tensors with the same shapes in the same order, and
+    the last part of every two names is the same of weight, bias, running_mean and running_var: a
+    normalization's gamma and beta have one shape. Counters of batches may be missing: they have no
+    effect.
 
     source: names the weights in messages. classifiers: modules of the model that the file may lack
     (each wholly); they are then missing in the result, too. Raises WeightsError with the missing
@@ -232,12 +237,28 @@ def _first_mismatch(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -
     if len(given) != len(wanted):
         return f"the file has {len(given)} tensors, the model {len(wanted)}"
     for (name, tensor), (target, expected) in zip(given.items(), wanted.items(), strict=True):
-        kinds = {name.rpartition(".")[2], target.rpartition(".")[2]}
-        if tensor.shape != expected.shape or (len(kinds) > 1 and kinds <= _KINDS):
+        kind = target.rpartition(".")[2]
+        alike = kind in _KINDS and name.rpartition(".")[2] == kind
+        if tensor.shape != expected.shape or not alike:
             return (
                 f"the file's {name} {tuple(tensor.shape)} meets the model's {target} "
                 f"{tuple(expected.shape)}"
             )
+    return None
+
+
+def _no_tensors(path: Path) -> str | None:
+    """Why a file that could not be read is none of tensors at all; None where it may be one."""
+    size = path.stat().st_size
+    measured = f"{size:,} byte{'s' * (size != 1)}"
+    if path.suffix == ".safetensors":
+        return f"it is no safetensors file, or a damaged one ({measured})"
+    with path.open("rb") as file:
+        start = file.read(2)
+    if not start.startswith((_ZIP, _PICKLE)):
+        return f"it is no torch file ({measured})"
+    if start == _ZIP and not zipfile.is_zipfile(path):
+        return f"it is damaged, its end is missing ({measured}): fetch or copy it anew"
     return None
 
 

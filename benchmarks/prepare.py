@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.cache import CACHE_VARIABLE, cache_folder
 from benchmarks.errors import DataError
+from benchmarks.missing_data import require_data
 from benchmarks.schema import Benchmark
 from benchmarks.seal import check_seal
 from benchmarks.validation import ValidatedData, validate
@@ -73,6 +74,7 @@ def place(benchmark: Benchmark, *, full: bool = False) -> Benchmark:
     full: compare every byte of the world. Raises DataError as `ensure_ready` does.
     """
     if benchmark.world is None:
+        require_data(benchmark)
         return benchmark
     folder = world_folder(benchmark)
     if not folder.is_dir():

@@ -6,6 +6,7 @@ Nothing here imports numpy or torch, so that `--help`, `--list` and a wrong file
 from __future__ import annotations
 
 import hashlib
+import os
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,6 +33,8 @@ from benchmarks.world_spec import WorldSpec
 
 STAGES = ("pretraining", "detection", "segmentation")
 MOST_TOML_BYTES = 2**20
+FOLDER_VARIABLE = "TRICKLE_BENCHMARK_FOLDER"
+"""Where the file lies whose copy is read: its relative roots start there."""
 
 PositiveFloat = Annotated[float, Field(gt=0)]
 NonNegativeFloat = Annotated[float, Field(ge=0)]
@@ -298,7 +301,9 @@ def _read(path: Path) -> Benchmark:
     except PydanticValidationError as error:
         raise BenchmarkError(_explain(path, error)) from error
     _check_name(path, benchmark)
-    folder = None if benchmark.world is not None else path.parent.absolute()
+    folder = None
+    if benchmark.world is None:
+        folder = Path(os.environ.get(FOLDER_VARIABLE) or path.parent).absolute()
     updates = {}
     for stage in benchmark.stages:
         budget = getattr(benchmark, stage)

@@ -219,6 +219,9 @@ def _export(
                 "name": prepared.benchmark.name,
                 "digest": prepared.digests["pretraining"],
                 **({"shrink_to": shrunk_to} if shrunk_to else {}),
+                "train_size": plan.train_size,
+                "eval_size": plan.eval_size,
+                "resize_size": plan.resize_size,
             },
             "seed": seed,
             "cost": {

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import argparse
 
+from benchmarks.official.releases import RELEASES
+from benchmarks.packaged import PACKAGED
 from engine.tracking import DEFAULT_TRACKERS, TRACKERS
 from eval.export.targets import TARGETS
 from eval.jobs import TASKS
 
 ABLATIONS = ("stack", "leave-one-out", "one-at-a-time", "shapley")
 """The modes of `eval.ablation`, which loads more than `--help` may."""
-DATASETS = ("imagenet", "voc", "ade20k")
-"""Those of `benchmarks.official`."""
+DATASETS = tuple(RELEASES)
 
+_BENCHMARKS = f"{', '.join(PACKAGED)} or a TOML file"
+_ARCHIVES = "; ".join(
+    f"{dataset}: {', '.join(archive.name for archive in release.archives)}"
+    for dataset, release in RELEASES.items()
+)
 _SPEC_HELP = (
     "resnet50d_mixup, resnet50d_mixup-warmup, scratch:resnet50d, resnet50d@FILE, "
     "timm:<model>[@FILE], torchvision:<model>[@NAME or FILE], hf:<org>/<name>[@revision] (a timm "
@@ -53,9 +59,10 @@ _DOCTOR = (
 )
 _EXPORT = (
     "Writes an artifact's weights as another library loads them, strictly and without Trickle, to "
-    "a new folder, and says what to type there. The library's own network is made and has to "
-    "compute the same; where there is none, the answer says which targets have one. For mmdet and "
-    "mmseg there is a configuration for their tools/train.py, too."
+    "a new folder, and says what to type. The library's own network is made and has to compute the "
+    "same; where there is none, the answer says which targets have one. For mmdet and mmseg there "
+    "is a configuration for their tools/train.py, too; of a network that they do not have it takes "
+    "a TrickleBackbone, for which Trickle has to be installed there, as the answer then says."
 )
 
 
@@ -68,7 +75,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     run = verbs.add_parser(
-        "run", help="pretrain, fine-tune, tabulate", description=_RUN, allow_abbrev=False
+        "run",
+        help="pretrain, fine-tune, tabulate",
+        usage="trickle run --backbone SPEC [SPEC ...] [options]",
+        description=_RUN,
+        allow_abbrev=False,
     )
     _add_transfer_flags(run)
     pretrain = verbs.add_parser(
@@ -89,9 +100,7 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     shown.add_argument("backbone", metavar="BACKBONE", help="for example resnet50d_mixup")
-    shown.add_argument(
-        "--benchmark", default="mini", metavar="NAME|FILE", help="mini, paper or a TOML file"
-    )
+    shown.add_argument("--benchmark", default="mini", metavar="NAME|FILE", help=_BENCHMARKS)
     shown.add_argument("--json", action="store_true", help="as JSON")
     _add_recipes_flag(shown)
     tables = verbs.add_parser(
@@ -126,7 +135,7 @@ def make_parser() -> argparse.ArgumentParser:
         description=_VALIDATE,
         allow_abbrev=False,
     )
-    validation.add_argument("benchmark", metavar="NAME|FILE", help="mini, paper or a TOML file")
+    validation.add_argument("benchmark", metavar="NAME|FILE", help=_BENCHMARKS)
     _add_data_flags(validation)
     validation.add_argument(
         "--workers", type=_positive, metavar="N", help="processes; default: one for each core"
@@ -144,7 +153,8 @@ def make_parser() -> argparse.ArgumentParser:
         dest="source",
         required=True,
         metavar="DIR",
-        help="where the archives lie as they were downloaded, or the data set unpacked",
+        help=f"where the archives lie as they were downloaded ({_ARCHIVES}), or the data set "
+        "unpacked, ImageNet also as Kaggle's competition unpacks",
     )
     preparation.add_argument(
         "--to",
@@ -170,7 +180,7 @@ def make_parser() -> argparse.ArgumentParser:
         description=_EXPORT,
         allow_abbrev=False,
     )
-    exporting.add_argument("artifact", metavar="ARTEFACT", help="the directory of an artifact")
+    exporting.add_argument("artifact", metavar="ARTIFACT", help="the directory of an artifact")
     exporting.add_argument("--to", required=True, choices=TARGETS, help="the library")
     exporting.add_argument(
         "--out", metavar="PATH", help="a new folder; default: <artifact's name>-<target>, here"
@@ -180,7 +190,12 @@ def make_parser() -> argparse.ArgumentParser:
 
 def make_transfer_parser() -> argparse.ArgumentParser:
     """The parser of `python eval/run_transfer.py`: that of the verb `run`."""
-    parser = argparse.ArgumentParser(prog="run_transfer.py", description=_RUN, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="run_transfer.py",
+        usage="run_transfer.py --backbone SPEC [SPEC ...] [options]",
+        description=_RUN,
+        allow_abbrev=False,
+    )
     _add_transfer_flags(parser)
     parser.set_defaults(verb="run")
     return parser
@@ -206,7 +221,7 @@ def _add_common_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="with --ablation shapley: how many orders are drawn; default: 3",
     )
-    add("--benchmark", default="mini", metavar="NAME|FILE", help="mini, paper or a TOML file")
+    add("--benchmark", default="mini", metavar="NAME|FILE", help=_BENCHMARKS)
     add("--seeds", nargs="+", type=_seed, default=[0], metavar="N", help="default: 0")
     add("--out", metavar="DIR", help="default: runs/<benchmark>")
     add(

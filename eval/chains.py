@@ -10,20 +10,23 @@ from typing import Any
 
 from backbones.card import ArtifactError, Card, read_card
 from benchmarks.schema import STAGES, Benchmark
+from classification.derived import find_recipe
 from classification.identity import (
     TEACHER_SEED,
     Identity,
+    TeacherSource,
     artifact_name,
     safe_name,
     teacher_of,
 )
 from classification.recipes.user_file import user_file
+from classification.tricks import Pretrained
 from eval.identity import backbone_identity, record_key, spec_protocol, width_of
 from eval.jobs import FINE_TUNINGS, TASK_FACTS, Job, Task, python_module
 from eval.layout import Layout
 from eval.records import Record, Records, TaskName
 from eval.specs import Spec, parse_spec
-from eval.state import state_of
+from eval.state import read_made_card, state_of
 
 _UNKNOWN = dict.fromkeys(STAGES, "unknown")
 
@@ -114,6 +117,7 @@ class Chains:
     ) -> Job:
         asked = spec.weights if spec.kind == "hf" else spec.name
         asked = f"{spec.architecture}@{spec.file}" if spec.file is not None else asked
+        planned = None if spec.file is None else identity.facts["weights"]
         return Job(
             kind="obtain",
             id=f"weights-{name}",
@@ -127,10 +131,12 @@ class Chains:
                 artifact=artifact,
             ),
             artifact=artifact,
+            reads=() if spec.file is None else (spec.file,),
+            weights_sha256=planned,
             work=self.layout.work / f"weights-{name}",
             lineage=identity.lineage,
             benchmark=self.benchmark.name,
-            state=state_of("obtain", record=None, card=self.card(artifact)),
+            state=state_of("obtain", record=None, card=self.card(artifact, planned)),
         )
 
     def pretraining(
@@ -167,6 +173,7 @@ class Chains:
                 recipes=user_file(),
             ),
             artifact=artifact,
+            reads=self.given(user_file(), *_taught_by(teacher, taught_by), *_starts(spec)),
             work=work,
             result=work / "result.json",
             key=key,
@@ -210,6 +217,7 @@ class Chains:
                 result=work / "result.json",
             ),
             artifact=artifact,
+            reads=self.given(artifact),
             work=work,
             result=work / "result.json",
             key=key,
@@ -220,15 +228,20 @@ class Chains:
         )
         return self.jobs.setdefault(job.id, job)
 
+    def given(self, *paths: Path | None) -> tuple[Path, ...]:
+        """What a job reads that is given a benchmark too; a packaged one has no file of its own."""
+        file = Path(self.argument)
+        return (*([file] if file.is_absolute() else []), *(path for path in paths if path))
+
     def recorded(self, key: str) -> Record | None:
         return None if self.digests is None else self.records.final(key)
 
-    def card(self, directory: Path) -> Card | None:
-        """The card of an artifact that is there already."""
+    def card(self, directory: Path, weights_sha256: str | None = None) -> Card | None:
+        """The card of an artifact that is there already, made from that weights file."""
         if self.digests is None:
             return None
         try:
-            return read_card(directory)
+            return read_made_card(directory, weights_sha256)
         except ArtifactError:
             return None
 
@@ -241,3 +254,18 @@ class Chains:
                 f"would have {self.benchmark.backbone.width:g}: use a benchmark file with "
                 f"[backbone] width = {width:g}"
             )
+
+
+def _taught_by(teacher: TeacherSource | None, given: Path | str | None) -> tuple[Path, ...]:
+    """Where a student's teacher lies: its artifact, or the weights file of a model of timm."""
+    if teacher is None or given is None:
+        return ()
+    place = str(given).partition("@")[2] if teacher.kind == "timm" else given
+    return (Path(place),) if place else ()
+
+
+def _starts(spec: Spec) -> tuple[Path, ...]:
+    """Artifacts that a recipe names whose weights the training starts from."""
+    assert spec.recipe is not None, "a trained backbone has a recipe"
+    tricks = find_recipe(spec.recipe).tricks
+    return tuple(Path(t.artifact).absolute() for t in tricks if isinstance(t, Pretrained))

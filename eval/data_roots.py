@@ -12,6 +12,8 @@ from pathlib import Path
 
 from benchmarks.errors import DataError
 from benchmarks.manifest import read_manifest
+from benchmarks.missing_data import elsewhere, missing_data
+from benchmarks.packaged import PACKAGED
 from benchmarks.prepare import world_folder
 from benchmarks.schema import Benchmark, benchmark_file, load_benchmark
 from eval.findings import Fact, Finding, Section
@@ -67,10 +69,14 @@ def check_data(name: str, *, asked: bool) -> Section:
         if asked and not state.usable:
             file = benchmark_file(name)
             change = f"let {named[0]} name another folder" if named else "change its root"
+            fix = f"put it there, or {change} (as {file} has it)"
+            if lines := missing_data(benchmark, stages=(stage,)):
+                other = elsewhere(benchmark) if benchmark.name in PACKAGED else f"Or {change}"
+                fix = f"{lines[0]}. {other} (as {file} has it)"
             findings.append(
                 Finding(
                     what=f"the {stage} data of benchmark {name} is {state.text}: {root}",
-                    fix=f"put it there, or {change} (as {file} has it)",
+                    fix=fix,
                 )
             )
     return Section(title=title, facts=facts, findings=tuple(findings))

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
+from benchmarks.packaged import PACKAGED
+from benchmarks.schema import FOLDER_VARIABLE
 from engine.agreement import sources_digest
 from engine.fast_paths import VARIABLE as REFERENCE_VARIABLE
 from engine.locks import LOCKS_VARIABLE, Lock
@@ -59,9 +61,20 @@ def errand_of(job: Job, layout: Layout, *, cores: float, software: dict[str, str
         log=layout.logs / f"{job.id}.log",
         lock=layout.locks / f"{job.id}.process.lock",
         cores=cores,
-        environment={name: os.environ[name] for name in names if name in os.environ},
+        environment={
+            **{name: os.environ[name] for name in names if name in os.environ},
+            **_benchmark_folder(job),
+        },
         software=software,
     )
+
+
+def _benchmark_folder(job: Job) -> dict[str, str]:
+    """What its benchmark's roots are relative to, where a copy of the file is read."""
+    given = dict(zip(job.command, job.command[1:], strict=False)).get("--benchmark")
+    if given is None or given in PACKAGED:
+        return {}
+    return {FOLDER_VARIABLE: str(Path(given).parent)}
 
 
 def software() -> dict[str, str]:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
-from backbones.card import ArtifactError, Card, check_weights, read_card
+from backbones.card import ArtifactError, Card, check_weights
 from engine.evidence import not_kept
 from engine.interruption import SAME_SIGNAL_SECONDS
 from engine.locks import Lock, LockLost
@@ -25,7 +25,7 @@ from eval.plan import Plan
 from eval.process import INTERRUPTED_CODES, Ended, Stopped, one_line, run_process
 from eval.recording import record_left_behind, record_of_failure, record_of_result
 from eval.records import Record, Records, find_final, write_record
-from eval.state import state_of
+from eval.state import read_made_card, state_of
 from eval.tables import duration
 
 End = Literal["ok", "diverged", "failed"]
@@ -69,6 +69,8 @@ class _Report:
     end: End
     summary: str
     took: str = NOT_BEGUN
+    short: str = ""
+    """What is said of a job that waits for this one, where the summary was shown already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,8 +146,10 @@ class Executor:
             outcome.ends[job.id] = report.end
             if report.end != "ok":
                 reason = f"{_what(job)}: {report.summary}" if began else report.summary
-                reasons[job.id] = _Report(end=report.end, summary=reason)
-            self.watcher.ended(*position, end=report.end, summary=report.summary, took=report.took)
+                short = f"{_what(job)}, {report.end}: see above" if began else report.short
+                reasons[job.id] = _Report(end=report.end, summary=reason, short=short)
+            said = report.summary if began else report.short or report.summary
+            self.watcher.ended(*position, end=report.end, summary=said, took=report.took)
 
         pool = ThreadPoolExecutor(max_workers=self.slots)
         try:
@@ -252,7 +256,7 @@ class Executor:
             return self.fail(job, ended.message, took)
         try:
             if job.key is None:
-                read_card(job.artifact)
+                read_made_card(job.artifact, job.weights_sha256)
                 return _Report(end="ok", summary=READY, took=took)
             record = record_of_result(
                 job,
@@ -383,7 +387,7 @@ def _whole_card(job: Job) -> Card | None:
     if not job.makes_artifact:
         return None
     try:
-        card = read_card(job.artifact)
+        card = read_made_card(job.artifact, job.weights_sha256)
         check_weights(job.artifact, card)
     except (ArtifactError, OSError):
         return None

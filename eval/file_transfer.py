@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Set
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from backbones.atomic import atomic_directory
 
 CHUNK_BYTES = 8 << 20
 _SUFFIX = ".tmp-transfer"
@@ -70,3 +73,47 @@ def put(piece: Piece, root: Path) -> Path:
     if piece.last:
         temporary.replace(target)
     return target
+
+
+class Incoming:
+    """What comes from one job: files below `root`, each put in place at once, but those of the
+    folder `whole` (an artifact) only all together. Nobody else may write that folder meanwhile."""
+
+    def __init__(self, root: Path, whole: Path | None) -> None:
+        self.root = root
+        self.whole = whole
+        self._beside = None if whole is None else whole.with_name(f".{whole.name}.tmp-transfer")
+        self._arrived: set[Path] = set()
+        self.close()  # what a killed process has left
+
+    def put(self, piece: Piece) -> None:
+        """As the function `put`."""
+        name = self._within(piece.name)
+        if name is None or self._beside is None:
+            put(piece, self.root)
+            return
+        put(replace(piece, name=str(name)), self._beside)
+        if piece.last:
+            self._arrived.add(name)
+
+    def kept(self, names: Set[str]) -> None:
+        """Says which files there are now where they come from."""
+        there = {name for text in names if (name := self._within(text)) is not None}
+        if self.whole is None or self._beside is None or not there or there - self._arrived:
+            return
+        with atomic_directory(self.whole) as folder:
+            for path in list(self._beside.iterdir()):
+                path.rename(folder / path.name)
+        self.close()
+
+    def close(self) -> None:
+        """Removes what has not become whole."""
+        self._arrived = set()
+        if self._beside is not None:
+            shutil.rmtree(self._beside, ignore_errors=True)
+
+    def _within(self, name: str) -> Path | None:
+        path = self.root / name
+        if self.whole is None or not path.is_relative_to(self.whole):
+            return None
+        return path.relative_to(self.whole)

@@ -100,8 +100,10 @@ class Job:
 
     kind: "obtain" makes an artifact without training, "classification" by pretraining; the others
     fine-tune or measure one. id: also the name of its folders. needs: ids of jobs that come first.
-    artifact: the directory that it writes or reads. key, lineage, protocol: of the record that it
-    ends in; "obtain" ends in none, and its key is None. state: "todo", or how it ended before.
+    artifact: the directory that it writes or reads. reads: all files and directories that it is
+    given, by absolute paths: artifacts, weights, the benchmark's file, recipes. weights_sha256: of
+    the weights file that it imports. key, lineage, protocol: of the record that it ends in;
+    "obtain" ends in none, and its key is None. state: "todo", or how it ended before.
     """
 
     kind: JobKind
@@ -111,6 +113,8 @@ class Job:
     needs: tuple[str, ...] = ()
     command: tuple[str, ...]
     artifact: Path
+    reads: tuple[Path, ...] = ()
+    weights_sha256: str | None = None
     work: Path
     result: Path | None = None
     key: str | None = None

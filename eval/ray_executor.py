@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import pickle
 import re
 import threading
 import time
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakValueDictionary
@@ -17,12 +17,12 @@ from weakref import WeakValueDictionary
 from engine.locks import Lock
 from eval.errand import errand_of, software
 from eval.execute import Executor, Told, Watcher
-from eval.file_transfer import Piece, files_below, pieces, put
+from eval.file_transfer import Incoming, Piece, files_below, pieces
 from eval.jobs import Job
 from eval.layout import Layout
 from eval.process import INTERRUPTED_CODES, REPOSITORY, Ended, Stopped
 from eval.ray_cluster import check_nodes, connect, nodes_alive, share_of, working_nodes
-from eval.ray_task import Began, Kept, NodeLost, Sent
+from eval.ray_task import Began, Kept, NodeLost, Sent, to_text
 from eval.records import Record
 from eval.termination import Asked
 
@@ -63,7 +63,7 @@ class RayExecutor(Executor):
         super().__init__(layout, watcher, command=command, slots=_MOST_AT_ONCE)
         self._token = layout.locks / f"{uuid.uuid4().hex}.token"
         self._connected = connect(address)
-        self._stored: WeakValueDictionary[tuple[Path, int, int], _Stored] = WeakValueDictionary()
+        self._stored: WeakValueDictionary[tuple[object, ...], _Stored] = WeakValueDictionary()
         self._storing = threading.Lock()
         self._alive: frozenset[str] = frozenset()
         self._looked = -_LOOK_SECONDS
@@ -72,7 +72,7 @@ class RayExecutor(Executor):
             nodes = working_nodes()
             self._share = share_of(nodes)
             self._checked = frozenset(node["NodeID"] for node in nodes)
-            self._memory = _memory_by_kind(records, nodes)
+            self._memory = memory_by_kind(records, nodes)
             layout.locks.mkdir(parents=True, exist_ok=True)
             self._token.write_text(self._token.name)
             seen = check_nodes(nodes, (self._token, self._token.name))
@@ -106,22 +106,29 @@ class RayExecutor(Executor):
     def _attempt(self, job: Job, lock: Lock, told: Told) -> Ended:
         import ray
 
-        stored, inputs = self._inputs(job)
+        sent = self._sent(job)
+        inputs = self._inputs(sent)
+        own = self._own(job) if self._pull else None
         running = self._task.options(**self._resources(job)).remote(
-            str(REPOSITORY), pickle.dumps(self._sent(job)), inputs
+            str(REPOSITORY),
+            to_text(sent),
+            _references(inputs),
+            None if own is None else _references(own),
         )
+        incoming = Incoming(self.layout.root, job.artifact if job.makes_artifact else None)
         try:
-            return self._follow(job, lock, told, running)
+            return self._follow(job, lock, told, running, incoming)
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, NodeLost):
                 raise Lost(f"{error.cause} is lost") from error
             # Of our own code there: it could not start the process, or ours is another there.
             return Ended(returncode=1, seconds=0.0, tail=(f"error: {error.cause or error}",))
         finally:
-            del stored  # what it needed may leave the object store
+            del inputs, own  # what it needed may leave the object store
+            incoming.close()
             self._end(running)
 
-    def _follow(self, job: Job, lock: Lock, told: Told, running: Any) -> Ended:
+    def _follow(self, job: Job, lock: Lock, told: Told, running: Any, incoming: Incoming) -> Ended:
         """Hears what the task says until it has ended."""
         import ray
 
@@ -153,8 +160,9 @@ class RayExecutor(Executor):
                     began = message
                     told.started()
                 case Piece():
-                    put(message, self.layout.root)
+                    incoming.put(message)
                 case Kept():
+                    incoming.kept(message.names)
                     self._forget(job, message.names)
                 case Ended():
                     if message.returncode in INTERRUPTED_CODES:
@@ -207,33 +215,31 @@ class RayExecutor(Executor):
             out=self.layout.root,
             token=self._look_for,
             folders=written,
-            inputs=() if self._pull else None,
-            outside=tuple(self._outside(job)),
+            outside=_outside(job, self.layout.root),
             checked=self._checked,
         )
 
-    def _outside(self, job: Job) -> list[tuple[Path, str]]:
-        """Files that the job is given from outside OUT (a benchmark's, recipes), and their names in
-        a node's folder."""
-        arguments = [Path(text) for text in job.command[1:] if text.startswith("/")]
-        files = [p for p in arguments if p.is_file() and not p.is_relative_to(self.layout.root)]
-        return [(path, f"inputs/{number}/{path.name}") for number, path in enumerate(files)]
+    def _inputs(self, sent: Sent) -> list[_Stored]:
+        """Puts what the job reads from outside of OUT into Ray's object store."""
+        return [
+            self._store(file, str(name / file.relative_to(path)))
+            for path, name in ((path, Path(name)) for path, name in sent.outside)
+            for file in files_below(path)
+        ]
 
-    def _inputs(self, job: Job) -> tuple[list[_Stored], tuple[tuple[Any, ...], ...]]:
-        """Puts what the job reads into Ray's object store, where a node may need it there."""
-        if not self._pull:
-            return [], ()
+    def _own(self, job: Job) -> list[_Stored]:
+        """The same for what it reads below OUT: what is there of its own work (never of the
+        artifact that it makes), and what others have made."""
         root = self.layout.root
-        below = [Path(text) for text in job.command[1:] if text.startswith(f"{root}/")]
-        named = [(f, str(f.relative_to(root))) for path in below for f in files_below(path)]
-        stored = [self._store(file, name) for file, name in [*named, *self._outside(job)]]
-        return stored, tuple(found.references for found in stored)
+        below = [path for path in (job.work, *job.reads) if path.is_relative_to(root)]
+        files = [file for path in below for file in files_below(path)]
+        return [self._store(file, str(file.relative_to(root))) for file in files]
 
     def _store(self, file: Path, name: str) -> _Stored:
         import ray
 
         stat = file.stat()
-        key = (file, stat.st_size, stat.st_mtime_ns)
+        key = (name, file, stat.st_size, stat.st_mtime_ns)
         with self._storing:  # one file at a time
             if (found := self._stored.get(key)) is None:
                 found = _Stored(tuple(ray.put(piece) for piece in pieces(file, name)))
@@ -255,12 +261,30 @@ class _Stored:
         self.references = references
 
 
+def _references(stored: list[_Stored]) -> tuple[tuple[Any, ...], ...]:
+    return tuple(found.references for found in stored)
+
+
+def _outside(job: Job, out: Path) -> tuple[tuple[Path, str], ...]:
+    """What the job reads from elsewhere than OUT, and its name in a node's folder, which is the
+    same for all jobs."""
+    paths = [path for path in job.reads if not path.is_relative_to(out)]
+    return tuple(
+        (path, f"inputs/{sha256(str(path).encode()).hexdigest()[:16]}/{path.name}")
+        for path in paths
+    )
+
+
 def _make_task() -> Any:
     """The remote function; sent as it stands here, so that it can say where Trickle lies."""
     import ray
 
-    def trickle_job(folder: str, sent: bytes, inputs: tuple[tuple[Any, ...], ...]) -> Any:
-        import pickle
+    def trickle_job(
+        folder: str,
+        text: str,
+        inputs: tuple[tuple[Any, ...], ...],
+        own: tuple[tuple[Any, ...], ...] | None,
+    ) -> Any:
         import sys
         from dataclasses import replace
 
@@ -268,13 +292,11 @@ def _make_task() -> Any:
 
         if folder not in sys.path:
             sys.path.append(folder)
-        from eval.ray_task import do
+        from eval.ray_task import do, from_text
 
-        errand = pickle.loads(sent)
-        if errand.inputs is not None:
-            errand = replace(errand, inputs=inputs)
+        sent = replace(from_text(text), inputs=inputs, own=own)
         node = ray.get_runtime_context().get_node_id()
-        yield from do(errand, node=node, get=ray.get)
+        yield from do(sent, node=node, get=ray.get)
 
     options: dict[str, Any] = {
         "num_returns": "streaming",
@@ -289,7 +311,7 @@ def _in_words(error: Exception, began: Began | None) -> str:
     return f"{where} is lost ({type(error).__name__})"
 
 
-def _memory_by_kind(
+def memory_by_kind(
     records: Iterable[Record], nodes: list[dict[str, Any]]
 ) -> dict[tuple[str, str], int]:
     """Bytes of main memory by kind of job and architecture, where records of jobs without a GPU
@@ -300,6 +322,8 @@ def _memory_by_kind(
         measured = record.cost.get("peak_memory_mb")
         if measured is None or record.environment.get("accelerator", "none") != "none":
             continue
-        key = (record.task, record.backbone.removeprefix("scratch:").partition("_")[0])
+        # A control's name, its own or that beside the row, is the one that says just that.
+        architecture = (record.control or record.backbone).removeprefix("scratch:")
+        key = (record.task, architecture)
         found[key] = max(found.get(key, 0), int(measured * _ROOM * 2**20))
     return {key: min(value, most) for key, value in found.items() if most}

@@ -17,6 +17,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from backbones.atomic import sha256_file
 from benchmarks.cache import cache_folder
 from engine.locks import Lock
 from eval.errand import Errand, require_same_software, run_errand
@@ -54,19 +57,33 @@ class Sent:
     """An errand, and what a node without OUT needs for it.
 
     out: the driver's. token: a file in it, and what it holds, to find out whether a node sees it;
-    None where it is not to look. folders: those that the job writes, its own first. inputs: for
-    each file that it reads the references of its pieces; None where every node was found to see
-    OUT. outside: files from elsewhere, and what they are called among the inputs. checked: Ray's
-    ids of the nodes that were found to run what we run.
+    None where it is not to look. folders: those that the job writes, its own first. outside: what
+    it reads from elsewhere than OUT, files and folders, and what they are called among the inputs.
+    inputs: for each file of these the references of its pieces; the job reads them, whatever lies
+    at the same place on the node. own: the same for files below OUT; None where every node was
+    found to see it. checked: Ray's ids of the nodes that were found to run what we run.
     """
 
     errand: Errand
     out: Path
     token: tuple[Path, str] | None
     folders: tuple[Path, ...]
-    inputs: tuple[tuple[Any, ...], ...] | None
     outside: tuple[tuple[Path, str], ...]
     checked: frozenset[str]
+    inputs: tuple[tuple[Any, ...], ...] = ()
+    own: tuple[tuple[Any, ...], ...] | None = None
+
+
+_SENT = TypeAdapter(Sent)
+
+
+def to_text(sent: Sent) -> str:
+    """All but `inputs` and `own`, which only Ray itself can carry."""
+    return _SENT.dump_json(replace(sent, inputs=(), own=None)).decode()
+
+
+def from_text(text: str) -> Sent:
+    return _SENT.validate_json(text)
 
 
 Message = Began | Piece | Kept | Ended
@@ -79,12 +96,7 @@ def do(sent: Sent, *, node: str, get: Callable[[Any], Piece]) -> Iterator[Messag
     if node not in sent.checked:  # one that came after the run had begun
         require_same_software(sent.errand.software)
     shared = sees(sent.token)
-    began = Began(node=node, host=socket.gethostname(), shared=shared)
-    if shared:
-        yield began
-        yield from _watched(sent.errand, lambda: iter(()))
-        return
-    if sent.inputs is None:
+    if not shared and sent.own is None:
         raise OSError(
             f"node {socket.gethostname()} does not see {sent.out}, which all nodes did when this "
             "run began: run it again, with --storage pull"
@@ -95,10 +107,16 @@ def do(sent: Sent, *, node: str, get: Callable[[Any], Piece]) -> Iterator[Messag
     while not lock.acquire():  # an earlier one of the same job that is not gone yet
         time.sleep(_POLL_SECONDS)
     try:
-        yield began
+        yield Began(node=node, host=socket.gethostname(), shared=shared)
         shutil.rmtree(root, ignore_errors=True)
-        known = _unpack(sent, root, get)
-        yield from _watched(_moved(sent, root), lambda: _changed(sent, root, known))
+        _unpack(sent.inputs, root, get)
+        errand = _moved(sent, root, shared=shared)
+        if shared:
+            yield from _watched(errand, lambda: iter(()))
+        else:
+            _unpack(sent.own or (), root, get)
+            known = _make_folders(sent, root)
+            yield from _watched(errand, lambda: _changed(sent, root, known))
     finally:
         shutil.rmtree(root, ignore_errors=True)
         lock.release()
@@ -146,31 +164,56 @@ def _watched(errand: Errand, changed: Callable[[], Iterator[Message]]) -> Iterat
     yield ended
 
 
-def _moved(sent: Sent, root: Path) -> Errand:
-    """The errand with all paths below OUT in `root`, and files outside of OUT that are not here in
-    the place where they were put."""
+def _moved(sent: Sent, root: Path, *, shared: bool) -> Errand:
+    """The errand with what came from outside of OUT in the place where it was put, and all paths
+    below OUT in `root`, where OUT is not `shared`. OSError for what no argument names, as a recipe
+    may, where something else lies at its place here."""
     out = str(sent.out)
-    places = {str(path): root / name for path, name in sent.outside if not path.exists()}
+    places = {str(path): str(root / name) for path, name in sent.outside}
+
+    def place(path: str) -> str | None:
+        if path in places:
+            return places[path]
+        if not shared and (path == out or path.startswith(f"{out}/")):
+            return f"{root}{path.removeprefix(out)}"
+        return None
 
     def move(text: str) -> str:
-        if text == out or text.startswith(f"{out}/"):
-            return f"{root}{text.removeprefix(out)}"
-        return str(places.get(text, text))
+        if (found := place(text)) is not None:
+            return found
+        name, at, file = text.partition("@")  # of a network, and its weights
+        found = place(file) if at else None
+        return text if found is None else f"{name}@{found}"
 
     errand = sent.errand
-    return replace(
-        errand,
-        arguments=tuple(map(move, errand.arguments)),
-        log=Path(move(str(errand.log))),
-        lock=root / "process.lock",
-    )
+    moved = tuple(map(move, errand.arguments))
+    for path, name in sent.outside:
+        if not any(text.endswith(places[str(path)]) for text in moved):
+            _require_same(path, root / name)
+    if shared:
+        return replace(errand, arguments=moved)
+    log = root / errand.log.relative_to(sent.out)
+    return replace(errand, arguments=moved, log=log, lock=root / "process.lock")
 
 
-def _unpack(sent: Sent, root: Path, get: Callable[[Any], Piece]) -> dict[str, tuple[int, int]]:
-    """Puts what came with the errand in place; gives what is there, to see what changes."""
-    for references in sent.inputs or ():
+def _require_same(path: Path, copy: Path) -> None:
+    for file in files_below(copy):
+        here = path / file.relative_to(copy)
+        if not here.is_file() or sha256_file(here) != sha256_file(file):
+            raise OSError(
+                f"node {socket.gethostname()} has no {here}, or another one than the driver: a "
+                "recipe names it, so the node needs it at the same place"
+            )
+
+
+def _unpack(inputs: tuple[tuple[Any, ...], ...], root: Path, get: Callable[[Any], Piece]) -> None:
+    for references in inputs:
         for reference in references:  # one at a time: no whole file is in memory
             put(get(reference), root)
+
+
+def _make_folders(sent: Sent, root: Path) -> dict[str, tuple[int, int]]:
+    """Makes those that the job writes to; gives what is in them, to see what changes."""
     work, *artifact = (root / folder.relative_to(sent.out) for folder in sent.folders)
     work.mkdir(parents=True, exist_ok=True)
     for folder in artifact:  # which is made whole, or not at all

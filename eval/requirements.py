@@ -46,25 +46,6 @@ class DataSize:
     size: int | None
 
 
-def missing_data(benchmark: Benchmark) -> list[str]:
-    """A line for each folder of data that is not there; none for rendered data."""
-    from benchmarks.official.releases import RELEASES
-
-    if benchmark.world is not None:
-        return []
-    lines = []
-    for stage in benchmark.stages:
-        root: Path = getattr(benchmark, stage).root
-        if root.is_dir():
-            continue
-        release = next((r for r in RELEASES.values() if r.folder == root.name), None)
-        fix = "put the data there, or let the benchmark's file name another folder"
-        if release is not None:
-            fix = f"trickle prepare {release.dataset} --from DIR --to {root.parent}"
-        lines.append(f"no folder {root}, for {stage}: {fix}")
-    return lines
-
-
 def needs_in_words(
     plan: Plan, benchmark: Benchmark, forecast: Forecast, out: Path, gpus: FoundGpus | None = None
 ) -> list[str]:
@@ -76,9 +57,9 @@ def needs_in_words(
     steps = {job.id: step_need(job, width) for job in plan.todo}
     return [
         "Needs, computed from sizes:",
+        *_hours(plan.todo, benchmark, forecast, gpus),
         *_disk(plan.todo, benchmark, steps, out),
         *_memory(plan.todo, benchmark, steps, gpus),
-        *_hours(plan.todo, benchmark, forecast, gpus),
     ]
 
 
@@ -96,6 +77,9 @@ def _disk(
             # All that is fixed but the gradients.
             checkpoints += _KEPT * (step.fixed - 4 * step.parameters)
         evidence += _evidence(job, benchmark)
+    if all(sizes.parameters(job.spec.architecture, width) is None for job in todo):
+        free = shutil.disk_usage(_existing(out)).free
+        return [f"  disk, below {out}: unknown, of other architectures; {amount(free)} free"]
     whole = artifacts + checkpoints + evidence
     free = shutil.disk_usage(_existing(out)).free
     unknown = sum(sizes.parameters(job.spec.architecture, width) is None for job in todo)
@@ -107,7 +91,10 @@ def _disk(
     ]
     if whole > free:
         lines.append(f"  TOO LITTLE DISK: {amount(whole - free)} more are needed below {out}")
+    read = {"pretraining" if job.kind == "classification" else job.kind for job in todo}
     for data in data_sizes(benchmark):
+        if data.stage not in read:
+            continue
         said = "not counted" if data.size is None else amount(data.size)
         lines.append(f"  data read, {data.stage}: {said} in {data.root}")
     budget = benchmark.pretraining
@@ -184,6 +171,7 @@ def _memory(
     workers = max(getattr(benchmark, stage).workers for stage in benchmark.stages)
     batches, _ = shared_memory_need(benchmark)
     host = round(_PROCESS * (1 + workers)) + batches
+    most = max((step.whole for _, step in known), default=0)
     limits = [memory_limit(), memory_of_machine().get("MemAvailable")]
     free = min((limit for limit in limits if limit is not None), default=None)
     has = "" if free is None else f"; {amount(free)} available here"
@@ -191,6 +179,9 @@ def _memory(
         f"  host memory beside it: at most {amount(host)} (a process, {workers} "
         f"worker{'s' * (workers != 1)}, {amount(batches)} of batches ready){has}"
     )
+    if not gpus.models and free is not None and most + host > free:
+        short = f"{amount(most + host)} are needed at once, {amount(free)} are available"
+        lines.append(f"  DOES NOT FIT THIS MACHINE: {short}")
     return lines
 
 

@@ -29,11 +29,12 @@ _MOST_OMISSIONS = 8
 class Screen:
     """Writes to standard output, unless that is closed; a Watcher of the executor.
 
-    out: the run's OUT.
+    out: the run's OUT. follow: whether to say where a job writes, which runs on another machine.
     """
 
-    def __init__(self, out: Path, stream: TextIO | None = None) -> None:
+    def __init__(self, out: Path, stream: TextIO | None = None, *, follow: bool = False) -> None:
         self.out = out
+        self.follow = follow
         self.logs = Layout(out).logs
         self.stream: TextIO | None = stream if stream is not None else sys.stdout
 
@@ -82,6 +83,8 @@ class Screen:
 
     def started(self, job: Job, number: int, total: int) -> None:
         self.say(f"[{number}/{total}] {job.label} …")
+        if self.follow:
+            self.say(f"    follow it in {shown_path(self.logs / f'{job.id}.log')}")
 
     def waits(self, job: Job, number: int, total: int, *, holder: str) -> None:
         self.say(f"[{number}/{total}] {job.label} waits for another run ({holder})")
@@ -149,10 +152,17 @@ class Screen:
             self.say(f"(aAcc: in {shown_path(self.out / 'table.md')})")
 
 
+_FEASIBLE_HOURS = 1000
+_SECONDS_OF_YEAR = 365.25 * 24 * 3600
+
+
 def _expected(forecast: Forecast) -> str:
     unknown = forecast.unknown
     if unknown == len(forecast.by_job):
         return "Expected time: unknown"
+    if forecast.seconds > _FEASIBLE_HOURS * 3600:
+        years = forecast.seconds / _SECONDS_OF_YEAR
+        return f"Expected time: not feasible on this machine (about {years:.1g} years)"
     at_least = "at least " if unknown else ""
     said = f"Expected time: {at_least}{duration(forecast.seconds)}"
     if forecast.slots > 1:

@@ -6,13 +6,18 @@ them by the notes in OUT/logs/slurm and waits for these instead of sending other
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
 import signal
+import socket
+import subprocess
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 from backbones.atomic import write_text_atomic
@@ -36,8 +41,18 @@ _GATHER_SECONDS = 0.5
 _POLL_SECONDS = 0.5
 _ASK_SECONDS = 30.0
 _END_SECONDS = 40.0  # Slurm's own KillWait is 30
-_OVER = ("CANCELLED", "FAILED", "TIMEOUT", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "OUT_OF_MEMORY")
-_ENDED_BY_SLURM = INTERRUPTED_CODES | {-signal.SIGUSR2, 128 + signal.SIGUSR2}
+_RESULT_SECONDS = 15.0  # so long a result may be on its way through a shared file system
+_LOST_SECONDS = 60.0
+_LOST = "LOST (squeue does not list it, and sacct knows no end of it)"
+_OVER = (
+    *("COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "DEADLINE", "OUT_OF_MEMORY"),
+    *("PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "LOST"),
+)
+# The last two are what submitit has Slurm send before a time limit, by SUBMITIT_PREEMPT_SIGNAL.
+_ASKS_TO_END = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+_ENDED_BY_SLURM = INTERRUPTED_CODES | {
+    code for number in _ASKS_TO_END for code in (-number, 128 + number)
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +78,8 @@ class SlurmOptions:
             wanted["gpus_per_node"] = self.gpus
         if self.partition is not None:
             wanted["slurm_partition"] = self.partition
-        if self.more:
-            wanted["slurm_additional_parameters"] = self.more
+        # What a preemption or a lost node ends we send again ourselves.
+        wanted["slurm_additional_parameters"] = {"no_requeue": True, **self.more}
         return wanted
 
 
@@ -90,9 +105,28 @@ def sbatch_script(options: SlurmOptions, layout: Layout, jobs: int) -> str:
 
 
 def run_checked(errand: Errand) -> Ended:
-    """What a job of Slurm does. Raises OtherSoftware where it does not run what was sent."""
+    """What a job of Slurm does. Raises OtherSoftware where it does not run what was sent.
+
+    The signal that Slurm sends before the time limit, or a preemption's, ends the errand as Ctrl-C
+    does, so that it writes a checkpoint; its return code then is 128 + the signal.
+    """
+    stop = threading.Event()
+    asked: list[int] = []
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        stop.set()
+
+    # In place of submitit's, which make a failure of the one and nothing of the other. Not taken
+    # back: the result is still to be written.
+    for number in _ASKS_TO_END:
+        signal.signal(number, on_signal)
     require_same_software(errand.software)
-    return run_errand(errand)
+    try:
+        return run_errand(errand, stop)
+    except Stopped:
+        host = socket.gethostname()
+        return Ended(returncode=128 + asked[0], seconds=0.0, tail=(), host=host)
 
 
 class SlurmExecutor(Executor):
@@ -113,6 +147,12 @@ class SlurmExecutor(Executor):
         import submitit
 
         cluster = cluster or CLUSTER
+        lacking = [name for name in ("sbatch", "srun") if shutil.which(name) is None]
+        if cluster == "slurm" and lacking:
+            raise ValueError(
+                f"--executor slurm: no `{'` and no `'.join(lacking)}` on this machine: run it on "
+                "one that may send jobs to Slurm, such as a cluster's login node"
+            )
         super().__init__(layout, watcher, command=command, slots=_MOST_AT_ONCE)
         self.options = options
         self._software = software()
@@ -132,6 +172,8 @@ class SlurmExecutor(Executor):
         self._waiting: list[tuple[Errand, list[Any]]] = []
         self._asking = threading.Lock()
         self._asked = time.monotonic()
+        self._queued: dict[str, str] | None = None
+        self._missed: dict[str, float] = {}
 
     def _parameters(self, cluster: str) -> dict[str, Any]:
         wanted = self.options.parameters()
@@ -208,6 +250,7 @@ class SlurmExecutor(Executor):
     def _wait(self, job: Job, sent: Any, lock: Lock, told: Told) -> Ended | str:
         """How it ended, or, where Slurm ended it, what Slurm says."""
         began = False
+        over = math.inf
         while True:
             if self.stop.is_set():
                 raise Stopped
@@ -220,9 +263,9 @@ class SlurmExecutor(Executor):
                     told.started()
                 return self._result(sent)
             if (state := self._state(sent)).startswith(_OVER):
-                time.sleep(_POLL_SECONDS)  # a result may be on its way through the file system
-                if not sent.paths.result_pickle.exists():
-                    return f"Slurm's job {sent.job_id} is {state}"
+                over = min(over, time.monotonic())
+                if time.monotonic() > over + _RESULT_SECONDS:
+                    return f"Slurm's job {sent.job_id} is {state}, without a result"
             time.sleep(_POLL_SECONDS)
 
     def _log(self, job: Job) -> Path:
@@ -239,15 +282,25 @@ class SlurmExecutor(Executor):
         return result
 
     def _state(self, sent: Any) -> str:
-        """Slurm is asked for all jobs together, every half minute."""
+        """Slurm is asked for all jobs together, every half minute: squeue, which lists what waits
+        and runs also where nothing is accounted, and sacct for how the others ended."""
         if self._cluster == "local":
             alive = sent.state == "RUNNING" or _is_alive(int(sent.job_id))
             return "RUNNING" if alive else "CANCELLED"
         with self._asking:
             if time.monotonic() >= self._asked + _ASK_SECONDS:
                 sent.watcher.update()
+                self._queued = _queued()
                 self._asked = time.monotonic()
-        return str(sent.get_info(mode="cache").get("State", "PENDING"))
+        job = str(sent.job_id)
+        accounted = str(sent.get_info(mode="cache").get("State", "PENDING"))
+        if accounted.startswith(_OVER) or self._queued is None:  # None: it may well be there
+            return accounted
+        if job in self._queued:
+            self._missed.pop(job, None)
+            return self._queued[job]
+        since = self._missed.setdefault(job, time.monotonic())
+        return _LOST if time.monotonic() > since + _LOST_SECONDS else accounted
 
     def _cancel(self, sent: Any) -> None:
         with suppress(Exception):  # it may be over already
@@ -261,6 +314,22 @@ class SlurmExecutor(Executor):
 
 def _folder(layout: Layout) -> Path:
     return layout.logs / "slurm"
+
+
+def _queued() -> dict[str, str] | None:
+    """The states of all our jobs that Slurm still holds by their numbers; None without an answer.
+
+    Of all, not of those that are looked for: asked for one that is gone squeue fails, as it does
+    where it cannot ask."""
+    command = ["squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}"]
+    try:
+        done = subprocess.run(
+            [*command, "--format=%i %T"], capture_output=True, text=True, check=True, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    lines = (line.split() for line in done.stdout.splitlines())
+    return {fields[0]: fields[1] for fields in lines if len(fields) == 2}
 
 
 def _is_alive(process: int) -> bool:

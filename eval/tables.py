@@ -229,10 +229,17 @@ def _baseline_lacks(table: Table) -> list[str]:
 
 
 def problem_lines(row: Row) -> list[str]:
-    """`detection, seed 1: failed: out of memory` for each cell without a number."""
+    """`detection, seed 1: failed: out of memory` for the cells without a number.
+
+    Tasks of one seed that fail for one reason stand in one line.
+    """
+    tasks: dict[tuple[int, str, str], list[str]] = {}
+    for problem in row.problems:
+        same = (problem.seed, problem.status, _clipped(problem.message))
+        tasks.setdefault(same, []).append(problem.task)
     return [
-        f"{problem.task}, seed {problem.seed}: {problem.status}: {_clipped(problem.message)}"
-        for problem in row.problems
+        f"{', '.join(named)}, seed {seed}: {status}: {message}"
+        for (seed, status, message), named in tasks.items()
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from uuid import uuid4
@@ -64,6 +65,25 @@ class Tracking:
                 experiment_id(mlflow_client(run.store), run)
         except Exception as error:
             self.say(f"MLflow will hold nothing of this run: {_line(error)}")
+
+    def places(self, plan: Plan) -> list[str]:
+        """A line for each of MLflow and W&B that was told of trainings of this run: where that
+        is, and what shows or sends it."""
+        runs = [(job, run) for job in plan.todo if (run := TrackedRun.read(job.work)) is not None]
+        lines = []
+        if "mlflow" in self.trackers and runs:
+            store = runs[0][1].store
+            lines.append(f"MLflow: {store} (mlflow ui --backend-store-uri {shlex.quote(store)})")
+        if "wandb" in self.trackers:
+            offline = [job.work for job, _ in runs if any(job.work.glob("wandb/offline-run-*"))]
+            if offline:
+                runs_of = shlex.quote(str(offline[0].parent)) + "/*/wandb/offline-run-*"
+                lines.append(
+                    f"W&B: offline; after `wandb login` send it with `wandb sync {runs_of}`"
+                )
+            elif any((job.work / "wandb").is_dir() for job, _ in runs):
+                lines.append(f"W&B: project {runs[0][1].project}")
+        return lines
 
     def mark_failed(self, jobs: Iterable[Job]) -> None:
         """Says so of the runs of trainings that could not do it themselves."""

@@ -191,8 +191,9 @@ def report_folders(
 def dry_run(question: Question) -> None:
     """Says which jobs there are, which are done, and what the others need; nothing is written,
     rendered or trained. Data that is not there yet is named."""
+    from benchmarks.missing_data import elsewhere, missing_data
     from benchmarks.prepare import find_ready
-    from eval.requirements import missing_data, needs_in_words
+    from eval.requirements import needs_in_words
 
     screen = Screen(question.out)
 
@@ -213,6 +214,7 @@ def dry_run(question: Question) -> None:
     for line in missing:
         screen.say(f"Missing: {line}")
     if missing:
+        screen.say(f"{elsewhere(question.benchmark)}.")
         screen.say("Until the data is there no job counts as done.")
     elif prepared is None:
         screen.say("The data set will be rendered first; until then no job counts as done.")
@@ -230,7 +232,7 @@ class Run:
     def __init__(self, question: Question) -> None:
         from benchmarks.prepare import ensure_ready
 
-        self.screen = Screen(question.out)
+        self.screen = Screen(question.out, follow=question.where.kind != "local")
         self.layout = Layout(question.out)
         make_writable(question.out)  # before anything that takes time
         prepared = ensure_ready(question.benchmark, tolerate=question.tolerate, full=question.full)
@@ -299,6 +301,8 @@ class Run:
         )
         screen.table(table)
         screen.places(paths)
+        for line in tracking.places(plan):
+            screen.say(line)
         gone = sum(cell.key not in found.by_key for cell in plan.cells)
         if gone:  # every cell had one, if only to say why it failed
             raise FileNotFoundError(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from backbones.catalog import UnknownNameError
+from backbones.obtain import Source, check_given_weights
 from backbones.usable import check_usable
 from benchmarks.schema import Benchmark
 from classification.budget import evaluation_sizes, training_plan
 from classification.derived import find_recipe
 from classification.identity import teacher_of
 from classification.recipe import Recipe
+from eval.identity import width_of
 from eval.jobs import FINE_TUNINGS, Task
 from eval.specs import Spec, parse_spec
 
@@ -18,7 +20,11 @@ Sizes = dict[str, tuple[int, int] | None]
 
 
 def check_specs(specs: Iterable[Spec], benchmark: Benchmark, tasks: Iterable[Task]) -> None:
-    """Raises ValueError, with the reason, for the first that cannot; teachers included."""
+    """Raises ValueError, with the reason, for the first that cannot; teachers included.
+
+    So it does for weights that are given as a file and do not fit, and for a name that torchvision
+    does not have; torch is imported only for these and for models of timm.
+    """
     tasks = tuple(tasks)
     segmentation = benchmark.segmentation if "segmentation" in tasks else None
     stride = None if segmentation is None else segmentation.output_stride
@@ -40,6 +46,10 @@ def check_specs(specs: Iterable[Spec], benchmark: Benchmark, tasks: Iterable[Tas
         except ValueError as error:
             hint = "; or leave that task out with --tasks" if tasks else ""
             raise ValueError(f"{error}{hint}") from error
+        if spec.kind in ("file", "timm", "torchvision"):
+            weights = spec.weights if spec.file is None else str(spec.file)
+            given = Source(architecture=spec.architecture, random=False, weights=weights)
+            check_given_weights(given, width_of(spec, benchmark))
         if spec.kind == "trained":
             _check_teacher(spec.name, benchmark)
 

@@ -22,11 +22,13 @@ _KIND = "archives"
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedArchive:
-    """files, unpacked_bytes: what its headers say it holds."""
+    """files, unpacked_bytes: what its headers say it holds. identity: another for another file: its
+    MD5, or size and modification time where none is published."""
 
     path: Path
     files: int
     unpacked_bytes: int
+    identity: str
 
 
 def all_there(release: Release, source: Path) -> bool:
@@ -50,7 +52,15 @@ def checked_archives(release: Release, source: Path) -> tuple[CheckedArchive, ..
             + "\n".join(lines)
             + (f"\nThere: {', '.join(there)}" if there else "\nNone of them is there")
         )
-    return tuple(_checked(archive, source / archive.name) for archive in release.archives)
+    checked, wrong = [], []
+    for archive in release.archives:
+        try:
+            checked.append(_checked(archive, source / archive.name))
+        except DataError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise DataError("\n".join(wrong))
+    return tuple(checked)
 
 
 def _checked(archive: Archive, path: Path) -> CheckedArchive:
@@ -71,7 +81,12 @@ def _checked(archive: Archive, path: Path) -> CheckedArchive:
                 f"{known['md5']}; download it again from {archive.source}"
             )
     write_cached(_KIND, key, known)
-    return CheckedArchive(path=path, files=known["files"], unpacked_bytes=known["bytes"])
+    return CheckedArchive(
+        path=path,
+        files=known["files"],
+        unpacked_bytes=known["bytes"],
+        identity=known["md5"] or f"{found.st_size} bytes of {found.st_mtime_ns}",
+    )
 
 
 def _surveyed(path: Path) -> dict[str, Any]:

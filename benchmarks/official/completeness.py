@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.archives import inner_members, members
@@ -23,7 +25,7 @@ def require_complete(release: Release, root: Path, source: Path) -> None:
     """DataError naming what is missing from the data set in `root`, or too much in it.
 
     source: a folder in which the release's archives may lie, which know the names of ImageNet's
-    training images. Images are counted, not read: `trickle validate` reads them.
+    training images. Their names are compared, they are not read: `trickle validate` reads them.
     """
     problems = _PROBLEMS[release.dataset](release, root, source)
     if problems:
@@ -42,9 +44,9 @@ def _imagenet(release: Release, root: Path, source: Path) -> list[str]:
             classes = f"{release.classes:,} were expected"
             problems.append(f"{root / split} has {len(found):,} class folders, {classes}")
         total = sum(map(len, found.values()))
-        if total == expected:
-            continue
-        problems.append(f"{root / split} holds {total:,} images, {expected:,} were expected")
+        if total != expected:
+            problems.append(f"{root / split} holds {total:,} images, {expected:,} were expected")
+        # By name also where the number is right: a stray file may stand in for a missing one.
         if split == "val":
             names = {name for images in found.values() for name in images}
             published = {validation_name(number) for number in range(1, expected + 1)}
@@ -57,26 +59,36 @@ def _imagenet(release: Release, root: Path, source: Path) -> list[str]:
 def _training_differences(
     release: Release, found: dict[str, set[str]], root: Path, source: Path
 ) -> list[str]:
-    """By name where there is something that knows the names."""
+    """By name where there is something that knows the names; else what no name may be."""
     published = _published_training(release, root, source)
-    if published is None:
+    if published is not None:
+        names = {f"{wnid}/{image}" for wnid, images in found.items() for image in images}
+        return _differences(published, names)
+    strays = [
+        f"{wnid}/{image}"
+        for wnid, images in found.items()
+        for image in images
+        if not re.fullmatch(rf"{wnid}_[0-9]+\.JPEG", image)
+    ]
+    lines = _differences((), strays)
+    if strays or sum(map(len, found.values())) != release.counts["train"]:
         few = min(found, key=lambda name: len(found[name]), default=None)
         least = "" if few is None else f"; the fewest, {len(found[few]):,}, are in {few}"
-        return [f"  {release.archives[0].name} in {source} would tell their names{least}"]
-    return _differences(
-        published, {f"{wnid}/{image}" for wnid, images in found.items() for image in images}
-    )
+        lines.append(f"  {release.archives[0].name} in {source} would tell their names{least}")
+    return lines
 
 
 def _published_training(release: Release, root: Path, source: Path) -> set[str] | None:
     """`<class>/<file>` of all training images: from the archive, or Kaggle's list beside them."""
     archive = source / release.archives[0].name
     if archive.is_file():
-        return {
-            f"{member.name.removesuffix('.tar')}/{inner.name}"
-            for member in members(archive)
-            for inner in inner_members(archive, member)
-        }
+        # One that is damaged, or still on its way, tells nothing of a data set that is there.
+        with suppress(DataError):
+            return {
+                f"{member.name.removesuffix('.tar')}/{inner.name}"
+                for member in members(archive)
+                for inner in inner_members(archive, member)
+            }
     above = (root / "train").resolve().parents
     listed = above[min(2, len(above) - 1)] / "ImageSets/CLS-LOC/train_cls.txt"
     if not listed.is_file():

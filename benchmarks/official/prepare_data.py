@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +21,11 @@ from benchmarks.official.found_trees import (
 from benchmarks.official.releases import RELEASES, Release
 from benchmarks.official.unpacking import bytes_needed, unpack
 from engine.locks import Lock
+from engine.processes import tell
 
-_GIB = 2**30
+_GIB, _MIB = 2**30, 2**20
+_NOTE = "archives.json"
+"""In what is not whole yet: which archives it is from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +50,8 @@ def prepare_data(release: Release, source: Path, target: Path) -> Prepared:
     the published one, too little room, a data set that is not whole, another process at work here,
     a `target` that cannot be written. OSError: the disk.
     """
+    if source.is_file():
+        raise DataError(f"{source} is a file; give its folder by --from: {source.parent}")
     if not source.is_dir():
         raise DataError(f"no folder {source}; --from names the one with the archives")
     final = target / release.folder
@@ -111,18 +117,43 @@ def _remedy_for_tree(release: Release, source: Path) -> str:
 def _unpack(release: Release, source: Path, final: Path) -> str:
     archives = checked_archives(release, source)
     work = _work(final)
+    whose = json.dumps({archive.path.name: archive.identity for archive in archives})
+    _start_over_unless(whose, work)
     needed, free = bytes_needed(release, archives, work), shutil.disk_usage(final.parent).free
     if needed > free:
         raise DataError(
-            f"{final.parent} has {free / _GIB:,.1f} GiB free, and {needed / _GIB:,.1f} GiB are "
+            f"{final.parent} has {_amount(free)} free, and {_amount(needed)} are "
             f"needed to unpack {release.title}: make room, or give another --to"
         )
+    work.mkdir(exist_ok=True)
+    (work / _NOTE).write_text(whose, encoding="utf-8")
     tree = unpack(release, archives, work)
-    with _saying(f"Delete {work} and download the archives again"):
+    try:
         require_complete(release, tree, source)
+    except DataError as error:
+        shutil.rmtree(work)  # else the next call would count the same tree again
+        raise DataError(
+            f"{error}\nThis is what the archives in {source} hold; what was unpacked is deleted. "
+            f"Get others from {release.archives[0].source}, and run the same command"
+        ) from error
     tree.rename(final)
     shutil.rmtree(work, ignore_errors=True)
     return "was unpacked from its archives"
+
+
+def _start_over_unless(whose: str, work: Path) -> None:
+    """Deletes what an earlier call unpacked, unless from these archives."""
+    if not work.exists():
+        return
+    with suppress(OSError, UnicodeDecodeError):
+        if (work / _NOTE).read_text(encoding="utf-8") == whose:
+            return
+    tell(f"{work} was not unpacked from these archives: it is deleted, and they are unpacked")
+    shutil.rmtree(work)
+
+
+def _amount(size: int) -> str:
+    return f"{size / _GIB:,.1f} GiB" if size >= _GIB else f"{size / _MIB:,.1f} MiB"
 
 
 def _work(final: Path) -> Path:
@@ -144,8 +175,10 @@ def _alone(target: Path, release: Release) -> Iterator[None]:
     try:
         taken = lock.acquire()
     except OSError as error:
+        there = next(folder for folder in (target, *target.absolute().parents) if folder.exists())
+        why = "" if there == target else f": in {there}, the last of its parents that is there"
         raise DataError(
-            f"{target} cannot be written ({error.strerror}); give a folder by --to that can"
+            f"{target} cannot be written{why} ({error.strerror}); give a folder by --to that can"
         ) from error
     try:
         if not taken:

@@ -11,9 +11,9 @@ from backbones.atomic import atomic_directory, write_text_atomic
 from backbones.card import README_NAME, read_card
 from backbones.model_card import render_model_card
 from eval.export.source import Source, load_source
-from eval.export.targets import TARGETS, ExportError
+from eval.export.targets import TARGETS, ExportError, Use
 
-Write = Callable[[Source, Path, Path], str]
+Write = Callable[[Source, Path], Use]
 _WRITERS = {
     "torchvision": ("to_torchvision", "write_torchvision"),
     "timm": ("to_timm", "write_timm"),
@@ -27,31 +27,38 @@ _WRITERS = {
 def export(
     artifact: str | os.PathLike[str], target: str, out: str | os.PathLike[str] | None = None
 ) -> tuple[Path, str]:
-    """Writes the artifact for `target` into a new folder; returns it and how to load it there.
+    """Writes the artifact for `target` into a new folder; returns it and what loads it from here.
 
     target: one of `TARGETS`. out: default `<artifact's name>-<target>` in the current directory.
     The target's own network is made, loaded strictly, and has to compute the same. Raises
     ArtifactError for a directory that is no artifact or a damaged one; ExportError where the
-    target has no such network, naming those that have, and where `out` is there already; OSError
-    where it cannot be written.
+    target has no such network, naming those that have, and where `out` is there already or lies
+    below a file; OSError where it cannot be written.
     """
     card = read_card(artifact)
     name = Path(artifact).absolute().name
-    folder = Path(f"{name}-{target}" if out is None else out).expanduser().absolute()
+    given = Path(f"{name}-{target}" if out is None else out).expanduser()
+    folder = given.absolute()
     if os.path.lexists(folder):
         raise ExportError(f"{folder} is there already: not replaced. Name another with --out")
+    above = next(parent for parent in folder.parents if parent.exists())
+    if not above.is_dir():
+        raise ExportError(f"{above} is a file, so {folder} cannot be made below it. Name another")
     with atomic_directory(folder) as temporary:
         source = load_source(artifact)
         try:
-            use = _writer(target)(source, temporary, folder)
+            use = _writer(target)(source, temporary)
         except ExportError as error:
             raise ExportError(
                 f"{card.architecture} of width {card.arguments['width']:g} cannot be exported to "
                 f"{target}: {error}. Possible: {', '.join(_others(source, target))}"
             ) from error
         if not (temporary / README_NAME).exists():
-            write_text_atomic(temporary / README_NAME, render_model_card(card, use=use.split("\n")))
-    return folder, use
+            lines = ["# in this folder", *use(Path()).split("\n")]
+            language = "sh" if target in ("mmdet", "mmseg") else "python"
+            text = render_model_card(card, use=lines, language=language)
+            write_text_atomic(temporary / README_NAME, text)
+    return folder, use(given)
 
 
 def _writer(target: str) -> Write:

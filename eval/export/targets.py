@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 TARGETS: tuple[str, ...] = ("torchvision", "timm", "mmdet", "mmseg", "onnx", "huggingface")
+
+Use = Callable[[Path], str]
+"""What to type to load an export that lies in this folder; `Path()` for the current one."""
 
 
 class ExportError(ValueError):

@@ -20,14 +20,14 @@ from torch import Tensor, nn
 
 from eval.export.same_features import trial_images
 from eval.export.source import Source
-from eval.export.targets import ExportError
+from eval.export.targets import ExportError, Use
 
 LEVELS = ("c2", "c3", "c4", "c5")
 ABSOLUTE_TOLERANCE = 1e-4
 """Of outputs up to 1; of greater ones as a share."""
 
 
-def write_onnx(source: Source, folder: Path, out: Path) -> str:
+def write_onnx(source: Source, folder: Path) -> Use:
     """Writes backbone.onnx and classifier.onnx; otherwise as `write_torchvision`."""
     try:
         import onnxruntime
@@ -39,16 +39,24 @@ def write_onnx(source: Source, folder: Path, out: Path) -> str:
         ) from error
     onnxruntime.set_default_logger_severity(3)
     _export(_Call(source.backbone, source.backbone), LEVELS, source, folder / "backbone.onnx")
-    name = "backbone.onnx"
     if source.head:
-        name = "classifier.onnx"
-        _export(_Call(source.backbone, source.logits), ("logits",), source, folder / name)
-    return (
-        "import onnxruntime\n"
-        f"session = onnxruntime.InferenceSession({str(out / name)!r})\n"
-        'outputs = session.run(None, {"image": images})  # float32 (B, 3, H, W), preprocessed as\n'
-        "session.get_modelmeta().custom_metadata_map     # says"
-    )
+        classifier = _Call(source.backbone, source.logits)
+        _export(classifier, ("logits",), source, folder / "classifier.onnx")
+
+    def use(place: Path) -> str:
+        lines = [
+            "import onnxruntime",
+            f"backbone = onnxruntime.InferenceSession({str(place / 'backbone.onnx')!r})",
+            "backbone.get_modelmeta().custom_metadata_map  # says the preprocessing",
+            'c2, c3, c4, c5 = backbone.run(None, {"image": images})  # float32 (B, 3, H, W)',
+        ]
+        if source.head:
+            file = str(place / "classifier.onnx")
+            lines.append(f"classifier = onnxruntime.InferenceSession({file!r})")
+            lines.append('(logits,) = classifier.run(None, {"image": images})')
+        return "\n".join(lines)
+
+    return use
 
 
 class _Call(nn.Module):

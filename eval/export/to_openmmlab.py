@@ -22,7 +22,7 @@ from engine.finetuning import frozen, normalization, prepare_openmmlab
 from eval.export.openmmlab_form import dilated_form, openmmlab_form, openmmlab_state
 from eval.export.same_features import check_same, load_strictly, trial_images
 from eval.export.source import Source
-from eval.export.targets import ExportError
+from eval.export.targets import ExportError, Use
 
 CHECKPOINT = "backbone.pth"
 CONFIGS = {"mmdet": "faster-rcnn_fpn_voc0712.py", "mmseg": "fcn_d8_ade20k.py"}
@@ -31,7 +31,7 @@ _HERE = "{{ fileDirname }}"
 _STRIDES = (4, 8, 16, 32)
 
 
-def write_mmdet(source: Source, folder: Path, out: Path) -> str:
+def write_mmdet(source: Source, folder: Path) -> Use:
     """Writes configuration and weights; otherwise as `write_torchvision`."""
     _check_usable(source, "mmdet")
     held = frozen(source.card, frozen_stages=1, norm_eval=True)
@@ -48,10 +48,10 @@ def write_mmdet(source: Source, folder: Path, out: Path) -> str:
         backbone=_as_code(backbone, indent=8),
         channels=list(source.backbone.features.channels),
     )
-    return _write_config(text, "mmdet", folder, out)
+    return _write_config(text, "mmdet", folder, form)
 
 
-def write_mmseg(source: Source, folder: Path, out: Path) -> str:
+def write_mmseg(source: Source, folder: Path) -> Use:
     """Writes configuration and weights; otherwise as `write_torchvision`."""
     _check_usable(source, "mmseg")
     form = openmmlab_form(source.card, "mmseg")
@@ -78,7 +78,7 @@ def write_mmseg(source: Source, folder: Path, out: Path) -> str:
         last=channels[3],
         auxiliary=channels[2],
     )
-    return _write_config(text, "mmseg", folder, out)
+    return _write_config(text, "mmseg", folder, dilated)
 
 
 def _check_usable(source: Source, scope: str) -> None:
@@ -158,16 +158,18 @@ def _title(source: Source, form: dict[str, Any] | str) -> str:
     return "\n".join(textwrap.fill(line, 100) for line in lines)
 
 
-def _write_config(text: str, scope: str, folder: Path, out: Path) -> str:
+def _write_config(text: str, scope: str, folder: Path, form: dict[str, Any] | str) -> Use:
     from mmengine.config import Config
 
     name = CONFIGS[scope]
     write_text_atomic(folder / name, text)
     # Read once as a user will, but without importing what custom_imports names.
     Config.fromfile(folder / name, import_custom_modules=False)
-    return (
+    needed = "# Trickle has to be installed there: the backbone is a TrickleBackbone\n"
+    return lambda place: (
+        f"{needed if isinstance(form, str) else ''}"
         f"# tools/train.py is upstream's own; the package has a copy in {scope}/.mim/tools\n"
-        f"python tools/train.py {shlex.quote(str(out / name))}"
+        f"python tools/train.py {shlex.quote(str(place / name))}"
     )
 
 

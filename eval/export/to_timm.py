@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,17 +16,31 @@ from timm.models._hub import save_config_for_hf
 from torch import Tensor
 
 from backbones.atomic import write_bytes_atomic, write_json_atomic, write_text_atomic
+from backbones.card import Card
 from backbones.model_card import render_model_card
 from backbones.preprocessing import Preprocessing
 from backbones.timm_models import TimmBackbone, copy_weights
 from eval.export.named_state import named_state
 from eval.export.same_features import check_same, load_strictly, outputs_of, trial_images
 from eval.export.source import Source
-from eval.export.targets import ExportError
+from eval.export.targets import ExportError, Use
 from eval.export.timm_form import NamedModel, timm_form
 
 WEIGHTS = "model.safetensors"
 _TIMM = "timm:"
+_PUBLISHED = ("input_size", "test_input_size", "crop_pct", "test_crop_pct", "crop_mode")
+_OF_OTHER_WEIGHTS = (
+    *("test_input_size", "crop_pct", "test_crop_pct", "tag", "license", "origin_url", "paper_ids"),
+    *("url", "hf_hub_id", "description", "notes"),
+)
+_OF_THE_NETWORK = (
+    "architecture",
+    "fixed_input_size",
+    "min_input_size",
+    "pool_size",
+    "first_conv",
+    "classifier",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,21 +53,26 @@ class _Export:
     state: Mapping[str, Tensor]
 
 
-def write_timm(source: Source, folder: Path, out: Path) -> str:
+def write_timm(source: Source, folder: Path) -> Use:
     """Writes the checkpoint and its pretrained_cfg.json; otherwise as `write_torchvision`."""
     made = _make(source)
     write_bytes_atomic(folder / WEIGHTS, safetensors.torch.save(_plain(made.state)))
-    write_json_atomic(folder / "pretrained_cfg.json", _pretrained_cfg(source))
+    write_json_atomic(folder / "pretrained_cfg.json", _whole_cfg(source, made))
     arguments = "".join(f", {key}={value!r}" for key, value in made.arguments.items())
-    return (
-        "import json, timm\n"
-        f"config = json.load(open({str(out / 'pretrained_cfg.json')!r}))\n"
-        f'model = timm.create_model("{made.name}"{arguments}, '
-        f"pretrained_cfg_overlay=config, checkpoint_path={str(out / WEIGHTS)!r})"
-    )
+
+    def use(place: Path) -> str:
+        # Not as an overlay, below which the facts on timm's own weights would stay.
+        return (
+            "import json, timm\n"
+            f"config = json.load(open({str(place / 'pretrained_cfg.json')!r}))\n"
+            f'model = timm.create_model("{made.name}"{arguments}, '
+            f"pretrained_cfg=config, checkpoint_path={str(place / WEIGHTS)!r})"
+        )
+
+    return use
 
 
-def write_huggingface(source: Source, folder: Path, out: Path) -> str:
+def write_huggingface(source: Source, folder: Path) -> Use:
     """Writes what `timm.create_model("local-dir:...")` loads, and `hf upload` takes to the hub."""
     made = _make(source)
     if made.arguments.get("features_only"):
@@ -60,19 +80,19 @@ def write_huggingface(source: Source, folder: Path, out: Path) -> str:
             f"a folder of the hub holds a whole model, and of {source.card.architecture} the "
             "artifact has only what C2..C5 are made of; --to timm exports that"
         )
-    made.model.pretrained_cfg.update(_pretrained_cfg(source))
+    made.model.pretrained_cfg = _whole_cfg(source, made)
     arguments = {k: v for k, v in made.arguments.items() if k != "num_classes"}
     save_config_for_hf(made.model, folder / "config.json", model_args=arguments)
     # Not by timm's save_for_hf, whose file no other user of the machine may read.
     write_bytes_atomic(folder / WEIGHTS, safetensors.torch.save(_plain(made.state)))
-    lines = (
-        "import timm",
-        f'model = timm.create_model("local-dir:{out}", pretrained=True)',
-    )
     front = "---\nlibrary_name: timm\ntags:\n- timm\n- image-classification\n---\n\n"
-    text = render_model_card(source.card, use=lines)
+    text = render_model_card(source.card, use=_hub_use("hf-hub:<org>/<name>").split("\n"))
     write_text_atomic(folder / "README.md", front + text)
-    return "\n".join(lines)
+    return lambda place: _hub_use(f"local-dir:{place}")
+
+
+def _hub_use(model: str) -> str:
+    return f"import timm\nmodel = timm.create_model({model!r}, pretrained=True)"
 
 
 def _make(source: Source) -> _Export:
@@ -159,18 +179,50 @@ def _make_whole(
     return _Export(model=model, name=name, arguments=arguments, state=state)
 
 
+def _whole_cfg(source: Source, made: _Export) -> dict[str, Any]:
+    """What is said of the network, and of these weights; nothing that timm says of its own.
+
+    Of a network's default configuration that is licence, origin, tag and the sizes of its tests.
+    """
+    default = made.model.pretrained_cfg
+    ours = _pretrained_cfg(source)
+    found = {key: default[key] for key in _OF_THE_NETWORK if default.get(key) is not None}
+    if default.get("input_size") and list(default["input_size"]) != ours["input_size"]:
+        found.pop("pool_size", None)
+    published = source.card.notes.get("published")
+    of_weights = source.card.notes, published if isinstance(published, Mapping) else {}
+    license_ = next((said["license"] for said in of_weights if said.get("license")), None)
+    return {**found, **ours, **({"license": license_} if license_ else {})}
+
+
 def _pretrained_cfg(source: Source) -> dict[str, Any]:
-    """timm's words for the preprocessing; mean and std on the scale 0..1."""
+    """timm's words for the preprocessing; mean and std on the scale 0..1.
+
+    What timm knows of the architecture's own weights is not of these: None takes it away.
+    """
     prep: Preprocessing = source.card.preprocessing
     side = source.backbone.native_size
     return {
+        **dict.fromkeys(_OF_OTHER_WEIGHTS),
         "mean": [round(v / 255, 8) for v in prep.mean],
         "std": [round(v / 255, 8) for v in prep.std],
         "interpolation": prep.interpolation,
         "input_size": [3, side, side],
-        "crop_pct": 0.875,
+        **_evaluation(source.card),
         "num_classes": source.num_classes,
     }
+
+
+def _evaluation(card: Card) -> dict[str, Any]:
+    """The size of the images and the share of them that is cut out, as far as the card knows."""
+    dataset = card.dataset
+    if dataset is not None and "eval_size" in dataset and "resize_size" in dataset:
+        size = dataset["eval_size"]
+        # Rounded down: timm computes the shorter side from it, and rounds that down.
+        share = math.floor(size / dataset["resize_size"] * 1e6) / 1e6
+        return {"input_size": [3, size, size], "crop_pct": share, "crop_mode": "center"}
+    published = card.notes.get("published") or {}
+    return {key: published[key] for key in _PUBLISHED if key in published}
 
 
 def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -12,12 +12,12 @@ from backbones.atomic import atomic_file
 from eval.export.named_state import named_state
 from eval.export.same_features import check_same, load_strictly, outputs_of, trial_images
 from eval.export.source import Source
-from eval.export.targets import ExportError
+from eval.export.targets import ExportError, Use
 from eval.export.timm_form import NamedModel, torchvision_form
 
 
-def write_torchvision(source: Source, folder: Path, out: Path) -> str:
-    """Writes NAME.pth into `folder` and says how it is loaded from `out`. Raises ExportError."""
+def write_torchvision(source: Source, folder: Path) -> Use:
+    """Writes NAME.pth into `folder` and says how it is loaded. Raises ExportError."""
     form = torchvision_form(source.card)
     if isinstance(form, str):
         raise ExportError(form)
@@ -37,9 +37,13 @@ def write_torchvision(source: Source, folder: Path, out: Path) -> str:
     lines = ["import torch, torchvision", f"model = torchvision.models.{form.name}({arguments})"]
     if not source.head:
         lines.append("model.fc = torch.nn.Identity()  # the artifact has no classifier")
-    lines.append(f"state = torch.load({str(out / f'{form.name}.pth')!r}, weights_only=True)")
-    lines.append("model.load_state_dict(state)")
-    return "\n".join(lines)
+
+    def use(place: Path) -> str:
+        file = str(place / f"{form.name}.pth")
+        load = f"state = torch.load({file!r}, weights_only=True)"
+        return "\n".join([*lines, load, "model.load_state_dict(state)"])
+
+    return use
 
 
 def _model(form: NamedModel, num_classes: int) -> nn.Module:

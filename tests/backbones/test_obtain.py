@@ -113,7 +113,8 @@ def test_another_width_is_told_with_both_shapes(
     assert main([*spec, "--width", "0.25"]) == 1
     said = capsys.readouterr().err
     assert "layer1.0.conv1.weight (8, 8, 3, 3) instead of (16, 16, 3, 3)" in said
-    assert "[backbone] width" in said
+    assert said.startswith("error: the benchmark's width is 0.25, the file's 0.125: ")
+    assert ".;" not in said
 
 
 def test_weights_of_torchvision_bring_their_transforms(

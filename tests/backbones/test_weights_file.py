@@ -82,8 +82,11 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, as_torch_file: 
 @pytest.mark.parametrize("content", [b"", b"hello world", bytes(range(256)) * 8])
 def test_junk_is_named(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(WeightsError, match=name):
+    kind = "torch" if name.endswith(".pth") else "safetensors"
+    said = rf"{name} .*no {kind} file.*\({len(content):,} bytes\)"
+    with pytest.raises(WeightsError, match=said) as caught:
         read_state_dict(tmp_path / name)
+    assert "run code" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +161,16 @@ def test_position_is_not_trusted_against_the_kind_of_tensor() -> None:
     names[i], names[j] = names[j], names[i]
     with pytest.raises(WeightsError, match="by position"):
         fit_state_dict(renamed({name: wanted[name] for name in names}), wanted, source="x")
+
+
+@pytest.mark.parametrize("kinds", [("beta", "gamma"), ("0", "1"), ("kernel", "weight")])
+def test_position_is_not_trusted_where_the_names_do_not_say_the_kind(
+    kinds: tuple[str, str],
+) -> None:
+    wanted = {"bn.weight": torch.ones(4), "bn.bias": torch.zeros(4)}
+    given = dict(zip((f"n.{kind}" for kind in kinds), wanted.values(), strict=True))
+    with pytest.raises(WeightsError, match=rf"file's n\.{kinds[0]} .* model's bn\.weight"):
+        fit_state_dict(given, wanted, source="x")
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_missing_data_says_which_folder_and_what_it_should_hold(tmp_path: Path) 
     file = tmp_path / "mine.toml"
     file.write_text('[pretraining]\nroot = "photographs"\n')
     for ready in (ensure_ready, find_ready):
-        with pytest.raises(DataError, match=r"mine: no folder \S+/photographs; .*train/<class>"):
+        with pytest.raises(DataError, match=r"mine: no folder \S+/photographs, .*train/<class>"):
             ready(load_benchmark(file))
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import tomllib
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,6 +186,34 @@ def test_another_archive_than_the_published(
     refused(release, source, tmp_path / "data", *message)
 
 
+def test_all_wrong_checksums_are_named_at_once(
+    tmp_path: Path, source: Path, miniatures: dict[str, Miniature]
+) -> None:
+    release = miniatures["voc"].release
+    wrong = [archive.name for archive in release.archives[:2]]
+    for name in wrong:
+        (source / name).write_bytes((source / name).read_bytes() + bytes(1024))
+    refused(release, source, tmp_path / "data", *(f"{name} is not the published" for name in wrong))
+
+
+def test_a_tree_that_failed_its_count_is_not_taken_for_another_archive(
+    tmp_path: Path, source: Path, miniatures: dict[str, Miniature]
+) -> None:
+    """ADE20K has no published checksum: only the count tells a wrong archive."""
+    miniature, target = miniatures["ade20k"], tmp_path / "data"
+    name = miniature.release.archives[0].name
+    with zipfile.ZipFile(io.BytesIO(miniature.archives[name])) as whole:
+        kept = {n: whole.read(n) for n in whole.namelist() if "ADE_train_00000003" not in n}
+    with zipfile.ZipFile(source / name, "w") as part:
+        for member, data in kept.items():
+            part.writestr(member, data)
+    refused(miniature.release, source, target, "ADE_train_00000003.jpg", "is deleted")
+    assert tree_of(target) == {}
+    (source / name).write_bytes(miniature.archives[name])
+    prepare_data(miniature.release, source, target)
+    assert tree_of(target) == miniature.content
+
+
 def test_a_missing_archive(tmp_path: Path, source: Path, miniatures: dict[str, Miniature]) -> None:
     (source / "VOCtest_06-Nov-2007.tar").unlink()
     there = "There: VOCtrainval_06-Nov-2007.tar, VOCtrainval_11-May-2012.tar"
@@ -238,9 +267,9 @@ def test_a_hostile_member_of_a_class(
     assert {path.name for path in (work / "train").iterdir()} == {"n01440764", "n01443537"}
 
     official_archives.write_all(source, miniature.archives.items())
-    kept = (work / "train/n01440764").stat().st_ino
+    # Of another archive nothing is kept.
+    (work / "train/n01440764/stale.JPEG").touch()
     prepare_data(miniature.release, source, tmp_path / "data")
-    assert (tmp_path / "data/imagenet/train/n01440764").stat().st_ino == kept
     assert tree_of(tmp_path / "data") == miniature.content
 
 
@@ -258,7 +287,7 @@ def test_too_little_room(
     usage = type("usage", (), {"free": taken - 1})
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: usage)
-        refused(miniature.release, source, tmp_path / "data", "GiB free", "--to")
+        refused(miniature.release, source, tmp_path / "data", "MiB free", "--to")
     assert tree_of(tmp_path / "data") == {}
     # The archives are known by now: they are not read through again.
     with monkeypatch.context() as patch:
@@ -285,6 +314,8 @@ def test_places_that_cannot_be_used(
     file.touch()
     refused(release, tmp_path / "nowhere", tmp_path / "data", f"no folder {tmp_path / 'nowhere'}")
     refused(release, source, file / "data", f"{file / 'data'} cannot be written", "--to")
+    refused(release, source, file / "data", f"in {file}, the last of its parents")
+    refused(release, file, tmp_path / "data", f"{file} is a file; give its folder", str(tmp_path))
     assert not (tmp_path / "data").exists()
 
     tree = tmp_path / "ADE"
@@ -333,6 +364,39 @@ def test_an_unpacked_tree_with_three_files_missing(
     refused(miniature.release, source, target, *names, "missing:", "Restore it")
     if dataset == "imagenet":
         refused(miniature.release, source, target, "train holds 22 images, 24 were expected")
+
+
+@pytest.mark.parametrize("place", ["with the archives", "with Kaggle's list", "alone"])
+def test_a_stray_file_does_not_make_up_for_a_missing_one(
+    tmp_path: Path, source: Path, miniatures: dict[str, Miniature], place: str
+) -> None:
+    """The number is right; only with the archive or Kaggle's list the training images are known."""
+    miniature, data = miniatures["imagenet"], tmp_path / "data"
+    official_archives.write_all(data, miniature.content.items())
+    if place != "with the archives":
+        source = tmp_path
+    if place == "with Kaggle's list":
+        train = [name for name in miniature.content if "/train/" in name]
+        lines = "".join(f"{name.removeprefix('imagenet/train/')[:-5]} 1\n" for name in train)
+        official_archives.write_all(tmp_path, [("ImageSets/CLS-LOC/train_cls.txt", lines.encode())])
+    named = []
+    for split, file, stray in (
+        ("train", "n01440764_3.JPEG", "n01440764_99.JPEG"),
+        ("val", "ILSVRC2012_val_00000005.JPEG", "copy of it.JPEG"),
+    ):
+        folder = data / "imagenet" / split / "n01440764"
+        (folder / file).rename(folder / stray)
+        named += [] if split == "train" and place == "alone" else [file, stray]
+    refused(miniature.release, source, data, "1 missing:", "1 not of the published ones:", *named)
+
+
+def test_a_name_that_no_training_image_has_is_told_without_any_list(
+    tmp_path: Path, miniatures: dict[str, Miniature]
+) -> None:
+    miniature, folder = miniatures["imagenet"], tmp_path / "imagenet/train/n01440764"
+    official_archives.write_all(tmp_path, miniature.content.items())
+    (folder / "n01440764_3.JPEG").rename(folder / "copy of it.JPEG")
+    refused(miniature.release, tmp_path, tmp_path, "n01440764/copy of it.JPEG")
 
 
 def test_a_split_that_is_not_there(

@@ -192,6 +192,9 @@ def test_examples_are_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     benchmark = load_benchmark(EXAMPLES / f"{name}.toml")
     assert benchmark.name == name
     assert benchmark.pretraining.root.is_relative_to(EXAMPLES / "data")
+    monkeypatch.setenv("TRICKLE_BENCHMARK_FOLDER", "/where/the/copied/file/lies")
+    copied = load_benchmark(EXAMPLES / f"{name}.toml")
+    assert copied.pretraining.root.is_relative_to("/where/the/copied/file/lies/data")
 
 
 def test_own_data_shows_every_key_and_the_default_of_what_it_says() -> None:

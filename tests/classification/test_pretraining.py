@@ -13,6 +13,7 @@ import torch
 
 from backbones import load_artifact, read_card
 from backbones.artifact import load_backbone_state, load_head
+from benchmarks.schema import load_benchmark
 from classification.pretrain import main
 from classification.recipes import RECIPES
 from classification.recipes.bag_of_tricks import smooth
@@ -118,7 +119,10 @@ def test_trained_on_shrunk_copies(
     assert "shrinking" not in capfd.readouterr().err
     assert without_cost(again) == without_cost(result)
     assert result.protocol["budget"]["shrink_to"] == 32
-    assert read_card(artifact).dataset["shrink_to"] == 32
+    dataset = read_card(artifact).dataset
+    assert dataset["shrink_to"] == 32
+    budget = load_benchmark(str(toml)).pretraining
+    assert (dataset["eval_size"], dataset["resize_size"]) == (budget.image_size, budget.resize_size)
     assert "shorter side of 32 pixels" in (artifact / "README.md").read_text()
 
     plain, unshrunk = pretrain("c", "resnet18d_mixup")

@@ -114,6 +114,9 @@ def write_artifact(directory: Path, flags: dict[str, str], trained: bool) -> Non
         "sha256": hashlib.sha256(WEIGHTS).hexdigest(),
         "cost": {"parameters": 1_500_000, "gmacs": 0.28, "seconds": 10.0},
     }
+    if not trained and (file := name.partition("@")[2]) and Path(file).is_file():
+        digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+        card["notes"] = {"weights_file": Path(file).name, "weights_sha256": digest}
     (directory / "card.json").write_text(json.dumps(card))
     (directory / "model.safetensors").write_bytes(WEIGHTS)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,9 @@ from eval import ray_task
 from eval.errand import Errand, OtherSoftware, require_same_software
 from eval.file_transfer import Piece, pieces, put
 from eval.process import Ended, one_line
-from eval.ray_task import Began, Kept, Message, Sent, do
+from eval.ray_executor import memory_by_kind
+from eval.ray_task import Began, Kept, Message, Sent, do, from_text, to_text
+from eval.records import Record
 
 STAGE = """
 import pathlib, sys, time
@@ -35,7 +39,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def sent(
-    out: Path, *, seconds: float, inputs: tuple[tuple[Piece, ...], ...] = (), **changes: object
+    out: Path, *, seconds: float, own: tuple[tuple[Piece, ...], ...] | None = (), **changes: object
 ) -> Sent:
     arguments = [out / "artifacts" / "a", out / "work" / "w", out / "work" / "w" / "result.json"]
     errand = Errand(
@@ -52,7 +56,7 @@ def sent(
         "out": out,
         "token": None,
         "folders": (out / "work" / "w", out / "artifacts" / "a"),
-        "inputs": inputs,
+        "own": own,
         "outside": ((Path("/no/such/bench.toml"), "inputs/0/bench.toml"),),
         "checked": frozenset({"n"}),
     }
@@ -101,7 +105,7 @@ def test_checkpoints_come_back_while_it_runs_and_another_node_gets_them(
             put(message, out)
     checkpoint = out / "work" / "w" / "iter_7.safetensors"
     moved = ((*pieces(checkpoint, "work/w/iter_7.safetensors"),),)
-    again = list(do(sent(out, seconds=0, inputs=moved), node="m", get=lambda piece: piece))
+    again = list(do(sent(out, seconds=0, own=moved), node="m", get=lambda piece: piece))
     for message in again:
         if isinstance(message, Piece):
             put(message, out)
@@ -113,7 +117,7 @@ def test_a_checkpoint_that_the_job_removed_is_not_among_those_kept(
 ) -> None:
     out = tmp_path / "out"
     old = (Piece(name="work/w/iter_3.safetensors", data=b"old", first=True, last=True),)
-    messages = list(do(sent(out, seconds=0, inputs=(old,)), node="n", get=lambda piece: piece))
+    messages = list(do(sent(out, seconds=0, own=(old,)), node="n", get=lambda piece: piece))
     kept = [message.names for message in messages if isinstance(message, Kept)][-1]
     assert "work/w/iter_7.safetensors" in kept
     assert "work/w/iter_3.safetensors" not in kept
@@ -123,7 +127,7 @@ def test_a_node_that_came_late_and_does_not_see_the_folder_says_what_to_do(
     tmp_path: Path, node: Path
 ) -> None:
     with pytest.raises(OSError, match="--storage pull"):
-        list(do(sent(tmp_path / "out", seconds=0, inputs=None), node="n", get=iter))
+        list(do(sent(tmp_path / "out", seconds=0, own=None), node="n", get=iter))
 
 
 def test_a_node_that_came_late_with_other_software_is_named(tmp_path: Path, node: Path) -> None:
@@ -140,9 +144,75 @@ def test_a_node_with_the_folder_works_in_it(tmp_path: Path, node: Path) -> None:
     messages = list(do(sent(out, seconds=0, token=(token, "secret")), node="n", get=iter))
     assert [type(message) for message in messages] == [Began, Ended]
     assert (out / "artifacts" / "a" / "card.json").exists()
-    other = sent(out, seconds=0, inputs=None, token=(token, "of another folder"))
+    other = sent(out, seconds=0, own=None, token=(token, "of another folder"))
     with pytest.raises(OSError, match="does not see"):
         list(do(other, node="n", get=iter))
+
+
+READ = "import sys, pathlib; print(pathlib.Path(sys.argv[1].partition('@')[2]).read_text())"
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_job_reads_what_was_sent_and_not_what_lies_there_on_the_node(
+    tmp_path: Path, node: Path, shared: bool
+) -> None:
+    file, token = tmp_path / "w.pth", tmp_path / "out" / "token"
+    file.write_text("the driver's")
+    inputs = (tuple(pieces(file, "inputs/0/w.pth")),)
+    file.write_text("the node's, an old one")
+    token.parent.mkdir()
+    token.write_text("secret")
+    job = sent(tmp_path / "out", seconds=0, inputs=inputs, outside=((file, "inputs/0/w.pth"),))
+    job = replace(
+        job,
+        errand=replace(job.errand, arguments=("-c", READ, f"resnet50d@{file}")),
+        token=(token, "secret") if shared else None,
+    )
+    for message in do(job, node="n", get=lambda piece: piece):
+        if isinstance(message, Piece):
+            put(message, tmp_path / "back")
+    log = (tmp_path / ("out" if shared else "back")) / "logs" / "job.log"
+    assert log.read_text() == "the driver's\n"
+    assert list((node / "away").glob("*/*")) == []
+
+
+def test_a_folder_that_only_a_recipe_names_has_to_be_the_same_on_the_node(
+    tmp_path: Path, node: Path
+) -> None:
+    folder = tmp_path / "start"
+    folder.mkdir()
+    (folder / "card.json").write_text("the driver's")
+    job = sent(
+        tmp_path / "out",
+        seconds=0,
+        inputs=(tuple(pieces(folder / "card.json", "inputs/0/start/card.json")),),
+        outside=((folder, "inputs/0/start"),),
+    )
+    assert isinstance(list(do(job, node="n", get=lambda piece: piece))[-1], Ended)
+    (folder / "card.json").write_text("the node's")
+    with pytest.raises(OSError, match=r"node .*start/card\.json"):
+        list(do(job, node="n", get=lambda piece: piece))
+
+
+def test_an_errand_is_sent_as_plain_text(tmp_path: Path) -> None:
+    job = sent(tmp_path, seconds=0, token=(tmp_path / "t", "x"), own=None)
+    assert from_text(to_text(job)) == job
+
+
+def test_what_a_job_needed_counts_for_its_whole_architecture(
+    make_record: Callable[..., Record],
+) -> None:
+    cost = {"peak_memory_mb": 800.0}
+    records = [
+        make_record("inception_v3_smooth", control="scratch:inception_v3", cost=cost),
+        make_record("scratch:timm:regnetx_002", control=None, task="segmentation", cost=cost),
+    ]
+    nodes = [{"Resources": {"memory": 2**40}}]
+    needed = 1000 * 2**20  # a quarter more
+    assert memory_by_kind(records, nodes) == {
+        ("detection", "inception_v3"): needed,
+        ("segmentation", "timm:regnetx_002"): needed,
+    }
 
 
 def test_a_failure_elsewhere_names_the_machine() -> None:

@@ -113,6 +113,9 @@ def test_what_depends_on_a_crash_is_not_begun_and_says_why(stages: Stages) -> No
     assert "pretraining of resnet50d_mixup, seed 0" in failed.message
     assert "the disk fell out" in failed.message
     assert out.count("(not begun)") == 2
+    assert out.count("pretraining of resnet50d_mixup, seed 0, failed: see above") == 2
+    # When it ended; below the table in the classifier's line, and in one of both fine-tunings.
+    assert out.count("the disk fell out") == 3
     assert row(stages, "scratch:resnet50d")["metrics"]["mAP"]["mean"] == 20
 
 

@@ -273,6 +273,9 @@ def test_the_dry_run_says_it_all(stages: Stages, monkeypatch: pytest.MonkeyPatch
     total = [line for line in out.splitlines() if line.startswith("Expected time: ")]
     assert total == ["Expected time: 5m22s, with 2 jobs at once (9m19s one after the other)"]
     assert "5 jobs: a rule measured on mini" in out
+    monkeypatch.setitem(expected_time._MINI_SECONDS, "detection", 7 * 365.25 * 24 * 3600)
+    _, out, _ = stages.run("--backbone", "resnet50d_mixup", "--dry-run")
+    assert "Expected time: not feasible on this machine (about 7 years)" in out
     monkeypatch.setattr(expected_time, "on_gpu", lambda: True)
     _, out, _ = stages.run("--backbone", "resnet50d_mixup", "--dry-run")
     assert out.count("unknown\n") == 5

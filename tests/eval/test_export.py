@@ -22,6 +22,8 @@ from eval.export.targets import TARGETS, ExportError
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 INCEPTION = ("Conv2d_4a_3x3", "Mixed_5d", "Mixed_6e", "Mixed_7c")
+# What timm's own configuration of resnet18d says of weights that are not these.
+OF_OTHERS = ("tag", "license", "origin_url", "hf_hub_id", "test_input_size", "test_crop_pct")
 Make = Callable[..., Path]
 
 
@@ -86,6 +88,7 @@ def test_timm_loads_a_thin_resnet_d(make: Make, tmp_path: Path) -> None:
     check(artifact, model, LAYERS)
     assert model.pretrained_cfg["mean"] == pytest.approx((0.48502, 0.45796, 0.40760), abs=1e-5)
     assert model.pretrained_cfg["num_classes"] == model.num_classes == 7
+    assert not {key for key in OF_OTHERS if model.pretrained_cfg.get(key)}
 
 
 def test_a_folder_of_the_hub_loads_as_local_dir(make: Make, tmp_path: Path) -> None:
@@ -96,13 +99,71 @@ def test_a_folder_of_the_hub_loads_as_local_dir(make: Make, tmp_path: Path) -> N
     config = json.loads((out / "config.json").read_text())
     assert config["architecture"] == "resnet18d"
     assert config["pretrained_cfg"]["std"] == pytest.approx((0.22899, 0.224, 0.225), abs=1e-5)
-    assert (out / "README.md").read_text().startswith("---\nlibrary_name: timm\n")
+    assert not set(OF_OTHERS) & set(config["pretrained_cfg"])
+    readme = (out / "README.md").read_text()
+    assert readme.startswith("---\nlibrary_name: timm\n")
+    assert "'hf-hub:<org>/<name>'" in readme
+    assert str(tmp_path) not in readme
+
+
+@pytest.mark.parametrize("target", ["timm", "huggingface"])
+@pytest.mark.parametrize(
+    ("card", "sizes"),
+    [
+        # Of this architecture timm knows weights that are tested at 288 pixels with a share of 1.
+        ({"dataset": {"name": "d", "eval_size": 64, "resize_size": 73}}, (64, 73)),
+        ({"notes": {"published": {"input_size": [3, 160, 160], "crop_pct": 0.8}}}, (160, 200)),
+    ],
+)
+def test_the_evaluated_images_are_those_of_the_card(
+    tmp_path: Path, target: str, card: dict[str, Any], sizes: tuple[int, int]
+) -> None:
+    from timm.data import create_transform, resolve_model_data_config
+
+    folder = tmp_path / "artifact"
+    backbone = create_backbone("timm:resnet10t")
+    save_artifact(folder, backbone, {"weights": "imported", **card})
+    _, text = export(folder, target, tmp_path / "out")
+    model = typed(text)["model"]
+    found = resolve_model_data_config(model, use_test_size=True)
+    resize, crop = create_transform(**found).transforms[:2]
+    assert (crop.size[0], resize.size) == sizes
+    for key in ("tag", "license", "test_input_size", "test_crop_pct"):
+        assert model.pretrained_cfg.get(key) is None, key
 
 
 def test_torchvision_loads_a_resnet_b(make: Make, tmp_path: Path) -> None:
     artifact = make("resnet18b")
     _, text = export(artifact, "torchvision", tmp_path / "out")
     check(artifact, typed(text)["model"], LAYERS)
+
+
+def test_the_readme_of_a_moved_folder_loads_it(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = make("resnet18d", width=0.25)
+    monkeypatch.chdir(tmp_path)
+    out, text = export(artifact, "timm", "out")
+    assert str(tmp_path) not in text
+    monkeypatch.chdir(out.rename(tmp_path / "moved"))
+    readme = Path("README.md").read_text()
+    use = readme.partition("```python\n")[2].partition("```")[0]
+    check(artifact, typed(use)["model"], LAYERS)
+
+
+def test_the_readme_says_that_the_benchmark_scales_the_recipe(tmp_path: Path) -> None:
+    card = {"weights": "trained", "seed": 0, "recipe": {"epochs": 120}}
+    save_artifact(tmp_path / "artifact", create_backbone("resnet18d", width=0.125), card)
+    readme = (tmp_path / "artifact" / "README.md").read_text()
+    assert "before the benchmark's scaling" in readme.partition("## Recipe")[2].partition("{")[0]
+
+
+def test_that_trickle_is_needed_for_a_configuration_is_said(make: Make, tmp_path: Path) -> None:
+    out, text = export(make("resnet18d", width=0.125), "mmseg", tmp_path / "out")
+    assert "Trickle has to be installed" in text
+    shell = (out / "README.md").read_text().partition("```sh\n")[2].partition("```")[0]
+    assert "Trickle has to be installed" in shell
+    assert "python tools/train.py fcn_d8_ade20k.py\n" in shell
 
 
 @pytest.mark.slow
@@ -203,9 +264,9 @@ def test_an_out_below_a_file_is_refused(
 ) -> None:
     artifact = make("resnet18d", width=0.125)
     (tmp_path / "file").touch()
-    out = tmp_path / "file" / "out"
-    assert main(["export", str(artifact), "--to", "timm", "--out", str(out)]) == 1
-    assert str(tmp_path / "file") in capsys.readouterr().err
+    out = tmp_path / "file" / "folder" / "out"
+    assert main(["export", str(artifact), "--to", "timm", "--out", str(out)]) == 2
+    assert f"{tmp_path / 'file'} is a file" in capsys.readouterr().err
 
 
 def test_an_unknown_target_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
@@ -235,7 +296,9 @@ def test_onnxruntime_computes_the_same(
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     artifact = make(architecture, width=width, head=head)
-    out, _ = export(artifact, "onnx", tmp_path / "out")
+    out, text = export(artifact, "onnx", tmp_path / "out")
+    assert "backbone.onnx" in text
+    assert ("classifier.onnx" in text) == head
     backbone = load_artifact(artifact)
     session = onnxruntime.InferenceSession(out / "backbone.onnx")
     said = session.get_modelmeta().custom_metadata_map

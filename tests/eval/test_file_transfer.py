@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eval import file_transfer
-from eval.file_transfer import Piece, files_below, pieces, put
+from eval.file_transfer import Incoming, Piece, files_below, pieces, put
 
 
 @pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 35])
@@ -51,6 +51,33 @@ def test_a_transfer_that_broke_off_is_begun_anew(tmp_path: Path) -> None:
 def test_nothing_is_written_outside_the_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not lie below"):
         put(Piece(name="../b", data=b"", first=True, last=True), tmp_path / "there")
+
+
+def test_an_artifact_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    def piece(name: str, text: str) -> Piece:
+        return Piece(name=name, data=text.encode(), first=True, last=True)
+
+    artifact = tmp_path / "artifacts" / "a"
+    names = {"artifacts/a/model.safetensors", "artifacts/a/card.json"}
+    lost = Incoming(tmp_path, artifact)  # its driver dies
+    lost.put(piece("artifacts/a/model.safetensors", "old weights"))
+    lost.put(piece("artifacts/a/README.md", "old"))
+    lost.kept({*names, "artifacts/a/README.md"})
+    assert not artifact.exists()
+    incoming = Incoming(tmp_path, artifact)
+    incoming.put(piece("artifacts/a/model.safetensors", "weights"))
+    incoming.put(piece("work/w/iter_1.safetensors", "state"))
+    incoming.kept({"work/w/iter_1.safetensors"})
+    assert (tmp_path / "work/w/iter_1.safetensors").read_text() == "state"
+    assert not artifact.exists()
+    incoming.put(piece("artifacts/a/card.json", "card"))
+    incoming.kept({*names, "work/w/iter_1.safetensors"})
+    incoming.close()
+    assert {file.name: file.read_text() for file in artifact.iterdir()} == {
+        "model.safetensors": "weights",
+        "card.json": "card",
+    }
+    assert [path.name for path in artifact.parent.iterdir()] == ["a"]
 
 
 def test_the_card_of_an_artifact_comes_last_and_what_is_being_written_not_at_all(

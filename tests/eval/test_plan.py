@@ -288,3 +288,37 @@ def test_only_pretraining(planner: Planner) -> None:
     plan = planner.plan("resnet50d_mixup", tasks=(), controls=False)
     assert kinds(plan) == [("classification", "resnet50d_mixup", 0)]
     assert plan.select(Records(by_key={})) == []
+
+
+def test_a_job_says_every_file_that_it_reads(planner: Planner, tmp_path: Path) -> None:
+    weights, benchmark = tmp_path / "w.pth", tmp_path / "mine.toml"
+    weights.write_bytes(b"weights")
+    plan = planner.plan(
+        f"resnet50d@{weights}", "resnet50d_mixup", benchmark_argument=str(benchmark)
+    )
+    reads = {(job.kind, job.spec.kind): set(job.reads) for job in plan.jobs}
+    artifacts = {job.spec.kind: job.artifact for job in plan.jobs}
+    assert reads["obtain", "file"] == {weights}
+    assert reads["obtain", "scratch"] == set()
+    assert reads["classification", "trained"] == {benchmark}
+    assert reads["detection", "file"] == {benchmark, artifacts["file"]}
+    assert not [job.id for job in plan.jobs if job.makes_artifact and job.artifact in job.reads]
+
+
+def test_weights_of_another_file_than_the_planned_one_are_not_taken(
+    planner: Planner, tmp_path: Path
+) -> None:
+    weights = tmp_path / "w.pth"
+    weights.write_bytes(b"the planned ones")
+
+    def plan() -> Plan:
+        return planner.plan(f"resnet50d@{weights}", tasks=("detection",))
+
+    planned = plan()
+    weights.write_bytes(b"others, as a node may have them")
+    planner.execute(planned)
+    weights.write_bytes(b"the planned ones")
+    (job,) = (job for job in plan().jobs if job.weights_sha256 is not None)
+    assert job.state == "todo"
+    planner.execute(plan())
+    assert all(job.done for job in plan().jobs)

@@ -139,6 +139,21 @@ def test_what_a_node_without_the_folder_makes_comes_back(stages: Stages, nodes: 
     assert len(list((stages.folder / "out" / "logs").iterdir())) == 6
 
 
+@pytest.mark.parametrize("storage", ["auto", "pull"])
+def test_a_weights_file_comes_with_the_job(stages: Stages, nodes: Nodes, storage: str) -> None:
+    weights = stages.folder / "w.pth"
+    weights.write_bytes(b"weights")
+    ask = ("--backbone", f"resnet50d@{weights}", *ASK[2:], "--tasks", "detection")
+    run = stages.start(*ask, "--ray-address", nodes.address, "--storage", storage)
+    out, err = run.communicate(timeout=120)
+    assert run.returncode == 0, out + err
+    calls = (stages.folder / "calls.txt").read_text().split()
+    (given,) = (word.partition("@")[2] for word in calls if word.startswith("resnet50d@"))
+    assert Path(given).name == "w.pth"
+    assert given != str(weights)  # not what lies there on the node
+    assert len(list((stages.folder / "out" / "artifacts").glob("[!.]*/card.json"))) == 2
+
+
 def test_a_node_that_is_lost_costs_nothing(stages: Stages, nodes: Nodes) -> None:
     run = stages.start(*ASK, "--ray-address", nodes.address, FAKE_SECONDS="3")
     try:

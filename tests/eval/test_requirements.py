@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks.errors import DataError
+from benchmarks.missing_data import missing_data
+from benchmarks.prepare import ensure_ready
 from benchmarks.schema import load_benchmark
 from eval import requirements
 from eval.expected_time import UNKNOWN, Estimate, Forecast
@@ -20,7 +23,7 @@ from eval.jobs import Job
 from eval.needed_memory import step_need
 from eval.plan import Plan, make_plan
 from eval.records import Records
-from eval.requirements import missing_data, needs_in_words
+from eval.requirements import needs_in_words
 from eval.specs import parse_specs
 
 ROOT = Path(__file__).parents[2]
@@ -129,6 +132,24 @@ def test_hours_are_said_of_the_gpu_that_is_there_or_of_an_assumed_one() -> None:
     assert "on one A100 (NVIDIA X is not known)" in line
 
 
+def test_memory_that_is_not_there_and_architectures_that_are_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def said(name: str) -> str:
+        plan, none = plan_of("paper", name), FoundGpus(models=(), known=None)
+        by_job = {job.id: Estimate(seconds=None, basis=UNKNOWN) for job in plan.todo}
+        forecast = Forecast(by_job=by_job, seconds=1.0, slots=1)
+        benchmark = load_benchmark("paper")
+        return "\n".join(needs_in_words(plan, benchmark, forecast, Path("/out"), none))
+
+    monkeypatch.setattr(requirements, "memory_limit", lambda: 2**30)
+    assert "DOES NOT FIT THIS MACHINE: " in said("resnet50d_mixup")
+    monkeypatch.setattr(requirements, "memory_limit", lambda: None)
+    monkeypatch.setattr(requirements, "memory_of_machine", lambda: {"MemAvailable": 2**50})
+    assert "DOES NOT FIT" not in said("resnet50d_mixup")
+    assert "/out: unknown, of other architectures" in said("timm:resnet18")
+
+
 def test_too_little_disk_is_said(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = stages.run("--backbone", "resnet50d_mixup", "--dry-run")
     assert code == 0
@@ -153,7 +174,16 @@ def test_missing_folders_are_named_with_what_makes_them(
     )
     assert f"trickle prepare ade20k --from DIR --to {tmp_path}" in ade
     *_, coco = missing_data(load_benchmark("coco"))
-    assert f"no folder {tmp_path}/coco, for detection: put the data there" in coco
+    assert f"no folder {tmp_path}/coco, for detection: it should hold train2017/" in coco
+    assert "https://cocodataset.org" in coco
+    *_, streets = missing_data(load_benchmark("cityscapes"))
+    assert "leftImg8bit_trainvaltest.zip" in streets
+    assert "https://www.cityscapes-dataset.com" in streets
+    # A run and `validate` end with the same text; all that is missing is in it.
+    with pytest.raises(DataError) as caught:
+        ensure_ready(load_benchmark("paper"))
+    for text in (imagenet, ade, "TRICKLE_DATA=DIR"):
+        assert text in str(caught.value)
     assert missing_data(load_benchmark("mini")) == []
 
 
@@ -172,6 +202,7 @@ def test_a_dry_run_without_data_ends_well_and_loads_no_torch(tmp_path: Path) -> 
     )
     assert done.stdout.splitlines()[-1] == "0 False", done.stderr
     assert done.stdout.count("Missing: no folder") == 3
+    assert "TRICKLE_DATA=DIR" in done.stdout
     assert "Until the data is there no job counts as done." in done.stdout
     assert not (tmp_path / "o").exists()
 

@@ -152,3 +152,21 @@ def test_a_job_that_died_is_a_failed_run_and_a_broken_store_is_said(
     asked.describe(plan)
     (line,) = said
     assert line.startswith("MLflow will hold nothing of this run: ")
+
+
+def test_a_run_ends_by_saying_where_it_was_tracked(
+    plan_of: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    plan, layout = plan_of(tmp_path), Layout(tmp_path)
+    asked = Tracking(trackers=("wandb",), layout=layout, say=pytest.fail)
+    asked.describe(plan)
+    assert asked.places(plan) == [], "no training has begun"
+    (job,) = [j for j in plan.jobs if j.kind == "detection" and not j.spec.is_control]
+    (job.work / "wandb/offline-run-20260101_000000-x").mkdir(parents=True)
+    (line,) = asked.places(plan)
+    assert line.startswith("W&B: offline")
+    assert f"wandb sync {job.work.parent}/*/wandb/offline-run-*" in line
+    both = Tracking(trackers=("mlflow", "wandb"), layout=layout, say=pytest.fail)
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    assert both.places(plan) == [f"MLflow: {store} (mlflow ui --backend-store-uri {store})", line]

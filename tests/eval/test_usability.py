@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 
 from backbones.catalog import UnknownNameError
 from benchmarks.schema import load_benchmark
@@ -97,3 +99,21 @@ def test_the_command_says_it_and_does_nothing(capsys: pytest.CaptureFixture[str]
     err = capsys.readouterr().err
     assert "no dilated form" in err
     assert "--tasks" in err
+
+
+def test_weights_that_cannot_work_are_said_by_a_dry_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.pth").write_text("hello")
+    torch.save({"conv.weight": torch.zeros(2, 2)}, tmp_path / "other.pth")
+    cases = {
+        f"timm:test_resnet@{tmp_path}/text.pth": "is no torch file (5 bytes)",
+        f"torchvision:resnet18@{tmp_path}/other.pth": "Missing keys",
+        f"resnet18d@{tmp_path}/other.pth": "Missing keys",
+        "torchvision:resnet50@NOPE_V9": "IMAGENET1K_V2",
+    }
+    for name, said in cases.items():
+        arguments = ["run", "--dry-run", "--backbone", name, "--out", str(tmp_path / "out")]
+        assert main(arguments) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -162,8 +162,8 @@ def test_data_that_is_not_there(toml: Path, trickle: Trickle) -> None:
     (toml.parent / "imagenet").rename(toml.parent / "elsewhere")
     code, _, err = trickle("validate", toml)
     assert code == 2
-    assert err.count("\n") == 1
-    assert "imagenet; it should hold" in err
+    assert "imagenet, for pretraining: it should hold train/<class>/*.JPEG" in err
+    assert "let each root in the file of benchmark" in err
 
 
 def test_names_in_the_data_cannot_speak_to_the_terminal(toml: Path, trickle: Trickle) -> None:
