@@ -68,7 +68,7 @@ def _training_differences(
         f"{wnid}/{image}"
         for wnid, images in found.items()
         for image in images
-        if not re.fullmatch(rf"{wnid}_[0-9]+\.JPEG", image)
+        if not re.fullmatch(rf"{re.escape(wnid)}_[0-9]+\.JPEG", image)
     ]
     lines = _differences((), strays)
     if strays or sum(map(len, found.values())) != release.counts["train"]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+import torch
 
 pytest.importorskip("ray", reason="the extra [cluster]")
 
@@ -142,7 +143,7 @@ def test_what_a_node_without_the_folder_makes_comes_back(stages: Stages, nodes: 
 @pytest.mark.parametrize("storage", ["auto", "pull"])
 def test_a_weights_file_comes_with_the_job(stages: Stages, nodes: Nodes, storage: str) -> None:
     weights = stages.folder / "w.pth"
-    weights.write_bytes(b"weights")
+    torch.save({"weight": torch.zeros(2)}, weights)
     ask = ("--backbone", f"resnet50d@{weights}", *ASK[2:], "--tasks", "detection")
     run = stages.start(*ask, "--ray-address", nodes.address, "--storage", storage)
     out, err = run.communicate(timeout=120)
