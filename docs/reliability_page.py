@@ -39,7 +39,7 @@ NOT_TESTED = """\
 - **GPUs**, where the line above says `accelerator: none`: that CUDA runs out of memory is
   simulated, fp16 runs on the CPU with the same scaler, and bit-exact resume is promised for the CPU
   only: kernels of a GPU may add in another order from run to run.
-- **Several machines.** Data-parallel training, its restarts and torchrun's rendezvous are tested with two
+- **Several machines.** Data-parallel training, its restarts and its rendezvous are tested with two
   and four processes of one machine (gloo); nccl, which takes several GPUs, is not.
 - **Other systems than Linux.** The code uses `fcntl`, `/proc` and process groups.
 - **Someone with your rights.** Checksums notice decay and accidents. Whoever can write to OUT can

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 import pytest
 import torch
 
+from backbones.create import create_backbone
+
 pytest.importorskip("ray", reason="the extra [cluster]")
 
 HERE = Path(__file__).parent
@@ -143,7 +145,7 @@ def test_what_a_node_without_the_folder_makes_comes_back(stages: Stages, nodes: 
 @pytest.mark.parametrize("storage", ["auto", "pull"])
 def test_a_weights_file_comes_with_the_job(stages: Stages, nodes: Nodes, storage: str) -> None:
     weights = stages.folder / "w.pth"
-    torch.save({"weight": torch.zeros(2)}, weights)
+    torch.save(create_backbone("resnet50d", width=0.25).state_dict(), weights)
     ask = ("--backbone", f"resnet50d@{weights}", *ASK[2:], "--tasks", "detection")
     run = stages.start(*ask, "--ray-address", nodes.address, "--storage", storage)
     out, err = run.communicate(timeout=120)
