@@ -25,6 +25,7 @@ from detection.voc_average_precision import Judged, judge
 from engine.evidence import Evidence
 from eval.intervals import CONFIDENCE
 from eval.records import Record
+from eval.significance import SMALLEST_P
 
 DRAWS = 1000
 FEWEST_DRAWS = 200
@@ -50,7 +51,8 @@ class ByImage:
     is drawn (Hesterberg, arXiv:1411.5279, section 3.2; plain ones are too narrow for few images).
     p_value: the smallest share of error whose interval, made in the same way, is without 0, so that
     it is below 0.05 where `ci95` is without 0 and nowhere else; None where the draws do not vary
-    and the difference is not 0, or all but lie on the other side of 0 than it.
+    and the difference is not 0, or all but lie on the other side of 0 than it. Where 0 is beyond
+    all draws it is of a normal distribution like theirs, and never below `SMALLEST_P`.
     """
 
     mean: float
@@ -71,7 +73,8 @@ def weights(images: int, draws: int) -> npt.NDArray[np.uint8]:
 def resample(evidence: Evidence, drawn: npt.NDArray[np.uint8]) -> Draws:
     """The metrics of one task for each row of `drawn`, (rows, images).
 
-    Classification: top1, top5. Detection: mAP_voc07, mAP_area. Segmentation: mIoU, aAcc, mAcc.
+    Classification: top1, top5. Detection: mAP_voc07, mAP_area. Segmentation: mIoU, aAcc, mAcc,
+    and boundary_mIoU where its pixels were kept.
     Other tasks have none. Raises ValueError, KeyError or IndexError for arrays that do not fit
     together.
     """
@@ -218,7 +221,8 @@ def _p_value(observed: float, ranked: npt.NDArray[np.float64], n: int) -> float 
     edge = 1 / (len(ranked) + 1)
     if tail < edge:  # 0 is beyond all draws
         tail = min(edge, float(ndtr(-abs(ranked.mean()) / std)))
-    p_value = min(1.0, float(2 * stdtr(n - 1, ndtri(tail) * np.sqrt((n - 1) / n))))
+    found = float(2 * stdtr(n - 1, ndtri(tail) * np.sqrt((n - 1) / n)))
+    p_value = min(1.0, max(SMALLEST_P, found))
     same_side = observed >= 0 if below <= above else observed <= 0
     return p_value if same_side or p_value >= 1 - CONFIDENCE else None
 
@@ -287,11 +291,14 @@ def _ious(sums: tuple[npt.NDArray[np.float64], ...]) -> npt.NDArray[np.float64]:
 def _segmentation(evidence: Evidence, drawn: npt.NDArray[np.uint8]) -> Draws:
     sums = _pixel_sums(evidence, drawn)
     intersection, _, labeled = sums
-    return {
+    draws = {
         "mIoU": 100 * _mean_present(_ious(sums)),
         "aAcc": 100 * intersection.sum(1) / labeled.sum(1),
         "mAcc": 100 * _mean_present(intersection / labeled),
     }
+    if {"boundary_intersection", "boundary_union"} <= evidence.arrays.keys():
+        draws["boundary_mIoU"] = resample_boundaries(evidence, drawn)
+    return draws
 
 
 def _mean_present(shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -8,6 +8,7 @@ from typing import Any
 from eval.jobs import TASK_FACTS
 from eval.recording import ONLY_KNOWN_AFTER
 from eval.records import Record, TaskName, canonical
+from eval.significance import SMALLEST_P
 from eval.summary import TASK_OF_METRIC, Table
 from eval.tables import problem_lines, reading
 from eval.text import escape_markdown, in_one_line
@@ -86,7 +87,12 @@ def _evidence_notes(table: Table) -> list[str]:
     notes = [
         "By seed: what another training would show; p of Student's paired t-test. By image: what "
         "these weights would show on other images of the kind"
-        + (f"; paired bootstrap, {table.image_draws:,} draws." if table.image_draws else ".")
+        + (
+            f"; paired bootstrap, {table.image_draws:,} draws; beyond all draws a "
+            f"normal tail, and no p below {SMALLEST_P:g}."
+            if table.image_draws
+            else "."
+        )
         + " The seeds decide where they can, the images where there is no p by seed."
     ]
     if any(score.delta.n > 1 and score.p_value is None for score in compared if score.delta):
@@ -107,8 +113,8 @@ def _evidence_notes(table: Table) -> list[str]:
     ]
     if missing := sum(score.delta_by_image is None for score in shown):
         notes.append(
-            f"{missing} of {len(shown)} differences have none by image: what both sides saw was "
-            "not kept, or does not fit."
+            f"{missing} of {len(shown)} differences have none by image: the answers to the single "
+            "test images were not kept of both rows, or are not those of the same images."
         )
     said = [f"By image: {escape_markdown(remark)}." for remark in table.remarks]
     if len(said) > _MOST_REMARKS:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eval.process import one_line
 from eval.protocol_difference import in_short
-from eval.records import Records
+from eval.records import Record, Records
 from eval.selection import LeftOut, Selection
 from eval.text import escape_markdown, in_one_line
 
@@ -76,7 +76,11 @@ def of_other_benchmarks(records: Records, benchmark: str) -> tuple[Omission, ...
 
 def of_selection(selection: Selection) -> tuple[Omission, ...]:
     """Records of other conditions than the table's."""
-    return tuple(Omission(what=_what(group), why=_why(group)) for group in selection.groups)
+    return tuple(
+        Omission(what=_what(group), why=_why(group))
+        for groups in map(_by_outcome, selection.groups)
+        for group in groups
+    )
 
 
 def to_notes(omissions: Sequence[Omission]) -> list[str]:
@@ -93,6 +97,16 @@ def _what(group: LeftOut) -> str:
     return f"{count} record{'s' * (count != 1)} of {tasks} ({names})"
 
 
+def _by_outcome(group: LeftOut) -> list[LeftOut]:
+    """Of backbones that were only pretrained: those that failed apart, by what they failed of."""
+    if group.reason != "untransferred":
+        return [group]
+    alike: dict[tuple[str, str], list[Record]] = {}
+    for record in group.records:
+        alike.setdefault((record.status, record.message or ""), []).append(record)
+    return [replace(group, records=tuple(records)) for records in alike.values()]
+
+
 def _why(group: LeftOut) -> str:
     differing = in_short(group.differences, _MOST_DIFFERENCES)
     if group.reason in ("protocol", "pretraining"):
@@ -103,6 +117,8 @@ def _why(group: LeftOut) -> str:
     if group.reason == "size":
         return f"another width than the table's: {differing}"
     if group.reason == "untransferred":
+        if (first := group.records[0]).status != "ok":
+            return f"{first.status}: {one_line(first.message or 'its message was not kept')}"
         return "only pretrained, where the table's backbones were fine-tuned"
     return "a later record of the same cell is taken"
 

@@ -10,6 +10,9 @@ from typing import Literal
 Verdict = Literal["better", "worse", "no evidence"]
 
 LEVEL = 0.05
+SMALLEST_P = 1e-4
+"""Of a bootstrap: no number of draws that is taken here tells smaller ones apart. Small enough to
+be beyond chance after correction over hundreds of rows."""
 _ROUNDING = 1e-9  # scores are percent, and hold some 14 digits
 _FIELLER = 0.437  # variance of atanh(tau) times (n - 4)
 _NORMAL_QUANTILE = 1.959963984540054  # 0.975

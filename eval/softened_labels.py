@@ -6,7 +6,7 @@ of Faster R-CNN on Pascal VOC (table 8), while FCN on ADE20K gains from none of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,21 +71,28 @@ def pairs_of(rows: Sequence[Made], trick: str) -> tuple[Pair, ...]:
     return tuple(found)
 
 
-def run_tests(rows: Sequence[Made], values: Mapping[str, Values]) -> tuple[Test, ...]:
+def run_tests(
+    rows: Sequence[Made],
+    values: Mapping[str, Values],
+    p_by_image: Callable[[str, Sequence[Pair], int], float | None] = lambda *asked: None,
+) -> tuple[Test, ...]:
     """One test for each trick and metric, in the order of TRICKS and METRICS.
 
     values: by metric. The differences of a seed are averaged over the pairs, since a seed's rows
     share their data order and their teachers, and the seeds are the sample. What counts are the
     pairs with most seeds, and where these are not the same seeds, the largest group that has the
-    same.
+    same. p_by_image(metric, pairs, seed): over the test images, asked where there is one seed.
     """
     found = []
     for trick in TRICKS:
         pairs = pairs_of(rows, trick)
         for metric in METRICS:
             used, by_seed = _differences(pairs, values.get(metric, {}))
-            found.append((trick, metric, used, by_seed))
-    p_values = holm([paired_t(by_seed) if by_seed else None for *_, by_seed in found])
+            p_value = paired_t(by_seed) if by_seed else None
+            if len(by_seed) == 1:
+                p_value = p_by_image(metric, used, _seed_of(used, values[metric]))
+            found.append((trick, metric, used, by_seed, p_value))
+    p_values = holm([p_value for *_, p_value in found])
     return tuple(
         Test(
             trick=trick,
@@ -95,7 +102,7 @@ def run_tests(rows: Sequence[Made], values: Mapping[str, Values]) -> tuple[Test,
             p_value=p_value,
             effect=_effect(difference, p_value),
         )
-        for (trick, metric, used, by_seed), p_value in zip(found, p_values, strict=True)
+        for (trick, metric, used, by_seed, _), p_value in zip(found, p_values, strict=True)
     )
 
 
@@ -115,6 +122,12 @@ def _differences(pairs: Iterable[Pair], values: Values) -> tuple[tuple[Pair, ...
         sum(values[pair.with_it][seed] - values[pair.without][seed] for pair in used) / len(used)
         for seed in seeds
     ]
+
+
+def _seed_of(pairs: Sequence[Pair], values: Values) -> int:
+    """The one that the rows of these pairs share."""
+    (seed,) = values[pairs[0].with_it].keys() & values[pairs[0].without].keys()
+    return seed
 
 
 def _effect(difference: Interval | None, p_value: float | None) -> Effect:
@@ -150,8 +163,8 @@ def _open(test: Test) -> str:
         return f"{test.metric}: no two rows with scores of one seed differ by this trick"
     assert test.difference is not None, "measured"
     if test.effect == "no evidence":
-        if test.difference.n < 2:
-            return f"{test.metric}: {test.difference.mean:+.1f} with one seed, so no interval"
+        if test.p_value is None and test.difference.n < 2:
+            return f"{test.metric}: {test.difference.mean:+.1f} with one seed: not tested"
         if test.p_value is None:
             same = f"{test.metric}: {test.difference.mean:+.1f} in every seed"
             return f"{same}, so no spread to judge it by"

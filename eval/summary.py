@@ -43,7 +43,7 @@ class Score:
     p_value: of the delta by seed (see `paired_t`). decided_by: which of the two decides: "seeds"
     where they can, since whether another training would show the same is the question; "images"
     where there is no p by seed, as for one seed. p_holm: the deciding p-value, corrected over the
-    rows of the table. verdict: None where there is no delta.
+    rows of the table. verdict: None where there is no delta, or nothing that could be tested.
     """
 
     value: Interval
@@ -60,6 +60,11 @@ class Score:
         if self.decided_by == "images":
             return None if self.delta_by_image is None else self.delta_by_image.p_value
         return self.p_value
+
+    @property
+    def untested(self) -> bool:
+        """A delta of one seed, whose images were not asked."""
+        return self.delta is not None and self.delta.n < 2 and self.delta_by_image is None
 
     @property
     def only_alone(self) -> bool:
@@ -251,7 +256,7 @@ def _judged(
         for scored, score, p_holm in zip(judged, scores, corrected, strict=True):
             if score is not None:
                 verdict = verdict_of(
-                    None if score.delta is None else score.delta.mean,
+                    None if score.delta is None or score.untested else score.delta.mean,
                     p_holm,
                     higher_is_better=metric not in lower_is_better,
                 )

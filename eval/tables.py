@@ -19,6 +19,7 @@ from eval.text import escape_cell, escape_markdown, in_one_line, no_formula
 MISSING = "–"
 _TITLES = {"top1": "top-1"}
 _LONGEST_MESSAGE = 500
+_NOT_TESTED = "not tested"
 _IN_A_PAPER = ("top-1", "mAP", "mIoU")
 
 
@@ -129,7 +130,7 @@ def cells(table: Table) -> tuple[list[str], list[list[str]]]:
     """Header and rows as text: what a person reads.
 
     Columns of a fine-tuning task that was not asked for are left out. A difference bears a star, or
-    the words "no evidence", and "by image" where the images decide and not the seeds.
+    "no evidence" or "not tested", and "by image" where the images decide and not the seeds.
     """
     shown = _shown(table)
     # A control has no classifier to compare with.
@@ -169,7 +170,10 @@ def differences(table: Table) -> tuple[list[str], list[list[str]]]:
                     *(MISSING if image is None else _signed(image.mean),),
                     _bounds(None if image is None else image.ci95),
                     _probability(None if image is None else image.p_value),
-                    *(_probability(score.p_holm), f"{score.verdict}{_by_image(score)}"),
+                    *(
+                        _probability(score.p_holm),
+                        f"{score.verdict or _NOT_TESTED}{_by_image(score)}",
+                    ),
                 ]
             )
     return [*header, "p, Holm", "verdict"], rows
@@ -209,8 +213,11 @@ def reading(table: Table) -> list[str]:
     if any(score.delta is not None for score in scores):
         sentences.append(
             f"*: better or worse than {table.reference}, p < 0.05 after Holm's correction over the "
-            "rows; no evidence: not so, or there is nothing to test."
+            "rows; no evidence: not so."
         )
+    shown = [score for row in table.rows for name in _shown(table) if (score := row.metrics[name])]
+    if any(score.untested for score in shown):
+        sentences.append("Not tested: one seed, and nothing by image.")
     if any(score.decided_by == "images" for score in scores):
         sentences.append("By image: tested over the test images, since the seeds cannot tell.")
     return sentences
@@ -274,7 +281,7 @@ def _score_cell(row: Row, metric: str, seeds: int) -> str:
 def _delta_cell(score: Score | None, seeds: int) -> str:
     if score is None or score.delta is None:
         return MISSING
-    mark = "no evidence" if score.verdict == "no evidence" else "*"
+    mark = "*" if score.verdict in ("better", "worse") else score.verdict or _NOT_TESTED
     text = f"{_signed(score.delta.mean)}{_half_width(score.delta)} {mark}{_by_image(score)}"
     return text if score.delta.n >= seeds else f"{text} ({score.delta.n} of {seeds} seeds)"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from eval.made import known_rows
 from eval.records import Record
 from eval.sections.material import Material
-from eval.sections.section import Section
 from eval.significance import LEVEL, holm, paired_t
 from eval.summary import TASK_OF_METRIC, Score, Table
 
@@ -23,22 +23,17 @@ _VERDICTS = {
     "no evidence": "no evidence of a difference from {}",
 }
 _MOST_NAMES = 6
+_MOST_JUDGED = 3
+"""Rows that a verdict names: more stand in the table, and are counted here."""
 _BY_IMAGE = " by image, of one seed"
-_TRICKS = "worth"
+_TAUGHT = "distillation"
 
 
-def make_answer(material: Material, sections: Sequence[Section]) -> list[str]:
-    """What each trick is worth, where a section knows it, and one line for each task's metric."""
+def make_answer(material: Material) -> list[str]:
+    """One line for each task's metric: which row is the highest, and what stands beside it."""
     table = material.table
-    answer = [
-        line
-        for section in sections
-        if section.key == _TRICKS
-        for line in section.lead.split("\n")
-    ]
-    lines = [_line(metric, material) for metric, task in _METRICS.items() if task in table.tasks]
-    answer += lines
-    if lines and len(table.seeds) == 2:
+    answer = [_line(metric, material) for metric, task in _METRICS.items() if task in table.tasks]
+    if answer and len(table.seeds) == 2:
         answer.append("All intervals by seed are over 2 seeds, and therefore wide.")
     return answer or ["Nothing was transferred: only pretrainings are recorded."]
 
@@ -62,7 +57,9 @@ def _line(metric: str, material: Material) -> str:
             if score.verdict == verdict:
                 ways.setdefault(_decided(score), []).append(name)
         for way, names in ways.items():
-            parts.append(f"{text.format(table.reference)}{way}: {_listed(names)}")
+            many = f"{len(names)} of {len(scores)} rows"
+            who = _listed(names) if len(names) <= _MOST_JUDGED else many
+            parts.append(f"{text.format(table.reference)}{way}: {who}")
     if not any(score.verdict for score in scores.values()):
         parts.append(_not_compared(metric, table, scores))
     return f"{metric}: {'; '.join(parts)}."
@@ -75,6 +72,8 @@ def _decided(score: Score) -> str:
 
 
 def _not_compared(metric: str, table: Table, scores: Mapping[str, Score]) -> str:
+    if any(score.untested for score in scores.values()):
+        return f"of one seed, so that no difference from {table.reference} is tested"
     if not table.baseline_chosen:
         return "no row stands beside its control, so nothing says what pretraining adds"
     if table.baseline in scores:
@@ -87,7 +86,7 @@ def _highest(metric: str, material: Material, scores: Mapping[str, Score], seeds
     if not scores:
         return "no row has all seeds, so that none is the highest"
     best, *others = sorted(scores, key=lambda name: -scores[name].value.mean)
-    said = f"highest {scores[best].value.mean:.1f}, {best}"
+    said = f"highest {scores[best].value.mean:.1f}, {best}{_taught(best, material)}"
     if seeds:
         said += (
             f", of the {len(scores)} rows with all {seeds} seeds"
@@ -109,8 +108,16 @@ def _highest(metric: str, material: Material, scores: Mapping[str, Score], seeds
     if not alike:
         other, are = ("the other", "is") if len(others) == 1 else ("the others", "are")
         return f"{said}, {other}{' of which' if seeds else ''} {are} lower{way}"
-    these = "this is" if len(alike) == 1 else "these are"
-    return f"{said}; no evidence{way}{',' * bool(way)} that {these} lower: {_listed(alike)}"
+    lower = [name for name in others if name not in alike]
+    below = f"; lower: {_listed(lower)}" if lower else ""
+    return f"{said}; cannot be told from it{way}: {_listed(alike)}{below}"
+
+
+def _taught(best: str, material: Material) -> str:
+    """That its pretraining needs a teacher, where it does."""
+    made = known_rows(record for record in material.records if record.backbone == best)[0]
+    tricks = made[best].names if best in made else ()
+    return " (needs a teacher)" if any(name.startswith(_TAUGHT) for name in tricks) else ""
 
 
 def _p_value(

@@ -217,7 +217,8 @@ def _score_lines(
     deciding = image["ci95"] if score["decided_by"] == "images" else score["delta_ci95"]
     why = explain_no_evidence(deciding, score["verdict"], score["p_holm"], tested)
     said = f"{score['verdict']}{decided}{': ' * bool(why)}{why}"
-    yield "verdict", said if score["verdict"] else MISSING
+    untested = MISSING if score["delta"] is None else "not tested: one seed, and nothing by image"
+    yield "verdict", said if score["verdict"] else untested
 
 
 def _unit(name: str, records: Sequence[Record]) -> str:

@@ -39,7 +39,7 @@
         sortBy(table, column, head.getAttribute("aria-sort") === first ? other : first);
       });
       head.append(button);
-      if (numeric) head.classList.add("n");
+      if (numeric && !head.classList.contains("text")) head.classList.add("n");
     });
   }
 

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from itertools import zip_longest
@@ -32,6 +32,10 @@ _MOST_PRINTED = 12
 _PORTRAIT = 125
 """Characters that a printed line of a table has room for on an upright page."""
 _GAP = 2
+_ARROWS = {"↑ ": "raised by", "↓ ": "lowered by"}
+"""How a cell may begin, and the words for those who hear it."""
+_WORDY = 40
+"""Characters from which on a cell is prose, which is broken into lines."""
 _BROKEN = 16
 """Characters from which on a cell is broken into lines."""
 
@@ -44,6 +48,7 @@ class _Shown:
     block: Block
     markup: Markup | None = None
     pictures: tuple[tuple[str, Picture], ...] = ()
+    narrow: Markup | None = None
 
 
 def render_page(material: Material, notes: Sequence[str], sections: Sequence[Section]) -> str:
@@ -61,7 +66,7 @@ def render_page(material: Material, notes: Sequence[str], sections: Sequence[Sec
         question=QUESTION,
         benchmark=material.table.benchmark,
         seeds=material.table.seeds,
-        answer=make_answer(material, sections),
+        answer=make_answer(material),
         numbers=make_numbers(material),
         notes=[from_markdown(note) for note in notes],
         sections=[(section, _shown(section)) for section in sections],
@@ -94,12 +99,23 @@ def _template() -> Template:
         undefined=StrictUndefined,
     )
     environment.filters |= {"breakable": breakable, "prose": prose}
+    environment.filters |= {"wordy": _wordy_columns}
     environment.tests |= {"wide": _is_wide, "opening": _is_opening}
+    environment.globals["arrows"] = _ARROWS
     return environment.get_template("template.html")
 
 
 def _is_opening(grid: Grid) -> bool:
     return any(cell.detail for row in grid.rows for cell in row)
+
+
+def _wordy_columns(grid: Grid) -> set[int]:
+    return {
+        place
+        for row in grid.rows
+        for place, cell in enumerate(row)
+        if place and len(cell.text) > _WORDY
+    }
 
 
 def _is_wide(table: Grid | Numbers | Sequence[_Shown]) -> bool:
@@ -136,7 +152,12 @@ def _show_plot(plot: Plot, key: str) -> _Shown:
     from markupsafe import Markup
 
     try:
-        return _Shown(kind="plot", block=plot, markup=Markup(plot_svg(plot, prefix=key)))
+        wide = Markup(plot_svg(plot, prefix=key))
+        if plot.narrow is None:
+            return _Shown(kind="plot", block=plot, markup=wide)
+        small = replace(plot, size=plot.narrow)
+        narrow = Markup(plot_svg(small, prefix=f"{key}-narrow"))
+        return _Shown(kind="plot", block=plot, markup=wide, narrow=narrow)
     except Exception as error:  # a defect of ours, which must not cost the user the page
         warnings.warn(f"plot {key} could not be made: {error!r}", RuntimeWarning, 2)
         said = f"The plot “{plot.caption}” could not be made: {type(error).__name__}: {error}"

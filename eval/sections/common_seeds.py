@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from eval.intervals import Interval
 from eval.records import Record
+from eval.sections.material import Material
+from eval.softened_labels import Pair
+from eval.summary import TASK_OF_METRIC
 
 BySeed = Mapping[str, Mapping[int, float]]
 """backbone -> seed -> value."""
@@ -51,6 +54,38 @@ def other_seeds(count: int, seeds: Collection[int], asked: int) -> str:
     """Of a row that lacks one of `seeds` and has `count`: `1 of 3 seeds`, or `other seeds` where
     these are no fewer."""
     return of_seeds(count, asked) if count < len(seeds) else "other seeds"
+
+
+def p_by_image(material: Material, metric: str, own: str, other: str, seed: int) -> float | None:
+    """Of the difference of two rows in one seed, over its test images, not corrected; None where
+    no images were kept."""
+    return p_of_pairs(material, metric, [Pair(with_it=own, without=other)], seed)
+
+
+def p_of_pairs(material: Material, metric: str, pairs: Sequence[Pair], seed: int) -> float | None:
+    """The same of the mean difference of several pairs of rows; None where one lacks images."""
+    found = {
+        r.backbone: r
+        for r in material.records
+        if (r.seed, r.task, r.status) == (seed, TASK_OF_METRIC[metric], "ok")
+    }
+    if material.bootstrap is None:
+        return None
+    own: dict[int, Record] = {}
+    other: dict[int, Record] = {}
+    for place, pair in enumerate(pairs):
+        if pair.with_it not in found or pair.without not in found:
+            return None
+        if (
+            material.bootstrap.difference(
+                metric, {0: found[pair.with_it]}, {0: found[pair.without]}
+            )
+            is None
+        ):
+            return None
+        own[place], other[place] = found[pair.with_it], found[pair.without]
+    drawn = material.bootstrap.difference(metric, own, other)
+    return None if drawn is None else drawn.p_value
 
 
 def is_sure(difference: Interval | None) -> bool:

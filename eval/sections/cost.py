@@ -20,6 +20,7 @@ from eval.sections.prices import (
 )
 from eval.sections.score_over_cost import RULE, trade
 from eval.sections.section import Block, Paragraph, Section
+from eval.sections.work import macs, step_times
 from eval.tables import duration
 from eval.text import in_one_line
 
@@ -31,8 +32,7 @@ def section(material: Material) -> Section | None:
     prices = prices_of(material)
     speeds = {size: speeds_of(material, prices, size) for size in ("224", "detection")}
     values = {metric: by_seed(material.records, task, metric) for metric, task in SCORES.items()}
-    asked = len(material.table.seeds)
-    trades = [trade(prices, speeds["224"], values[m], m, asked=asked) for m in SCORES]
+    trades = [trade(material, prices, speeds["224"], values[m], m) for m in SCORES]
     plots = [found.plot for found in trades if found.plot is not None]
     gains = gain_grid(material, prices, values)
     blocks: list[Block] = [
@@ -46,14 +46,19 @@ def section(material: Material) -> Section | None:
     return Section(
         key="cost",
         title="Cost beside gain",
-        lead=" ".join([*(found.lead for found in trades if found.lead), _training_lead(prices)]),
+        lead=" ".join(
+            [*(found.lead for found in trades if found.lead), _training_lead(material, prices)]
+        ),
         blocks=tuple(blocks),
         left_out=tuple(dict.fromkeys(left_out)),
     )
 
 
-def _training_lead(prices: Sequence[Price]) -> str:
+def _training_lead(material: Material, prices: Sequence[Price]) -> str:
     known = [(time, price) for price in prices if (time := price.until_weights()) is not None]
+    steps = step_times(material.records)
+    if steps is not None:
+        return _work_lead(steps, known)
     if not known:
         return "No backbone of this table was trained here, so that its training has no cost."
     low, _ = min(known, key=lambda item: item[0])
@@ -65,6 +70,22 @@ def _training_lead(prices: Sequence[Price]) -> str:
         f"Pretraining takes from {duration(low)} to {duration(high)} "
         f"({in_one_line(most.name)}{taught})."
     )
+
+
+def _work_lead(steps: tuple[float, float], known: Sequence[tuple[float, Price]]) -> str:
+    """steps: see `step_times`. known: work and row."""
+    said = (
+        "The times of pretraining are not comparable: the same step took "
+        f"{steps[0]:.2g} to {steps[1]:.2g} s. The work counts in their place"
+    )
+    if not known:
+        return f"{said}, and is not known of any row."
+    low, _ = min(known, key=lambda item: item[0])
+    high, most = max(known, key=lambda item: item[0])
+    if low == high:
+        return f"{said}: {macs(high)} each."
+    taught = ", its teacher included" if most.spent_on_teacher else ""
+    return f"{said}: {macs(low)} to {macs(high)} ({in_one_line(most.name)}{taught})."
 
 
 def _left_out(material: Material, prices: Sequence[Price], speeds: Speeds) -> list[str]:

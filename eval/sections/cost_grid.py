@@ -9,6 +9,7 @@ from eval.sections.common_seeds import of_seeds
 from eval.sections.material import Material
 from eval.sections.prices import Price, Speeds
 from eval.sections.section import Cell, Grid, number
+from eval.sections.work import FORMULA, macs
 from eval.summary import Row
 from eval.tables import duration
 from eval.text import in_one_line
@@ -18,6 +19,7 @@ def cost_grid(material: Material, prices: Sequence[Price], speeds: Mapping[str, 
     """speeds: at 224 and at detection's size, in this order."""
     memory = _forward_memory(material)
     asked = len(material.table.seeds)
+    work = any(price.currency == "work" for price in prices)
     most = max((len(price.pretraining) for price in prices), default=0)
     tuned = max((_tuned_seeds(price) for price in prices), default=0)
     rows = []
@@ -32,6 +34,8 @@ def cost_grid(material: Material, prices: Sequence[Price], speeds: Mapping[str, 
                 *(_speed_cell(of.get(price.architecture)) for of in speeds.values()),
                 number(memory.get(price.name), 0),
                 number(cost.get("peak_memory_mb"), 0),
+                _iterations_cell(price),
+                _work_cell(price) if work else number(None),
                 _pretraining_cell(price, most, asked),
                 number(None)
                 if price.teacher is None
@@ -47,24 +51,34 @@ def cost_grid(material: Material, prices: Sequence[Price], speeds: Mapping[str, 
         "images/s at detection's size",
         "forward memory (MiB)",
         "training memory (MiB)",
+        "iterations",
+        "work",
         "pretraining",
         "its teacher",
         "fine-tuning",
     )
     # What was measured for no row would be a column of dashes.
     kept = [place for place in range(len(header)) if any(row[place].text != "–" for row in rows)]
+    shown = {header[place] for place in kept}
+    notes = [
+        "Times are means over seeds on the machines that the records name; “1 of 3 seeds” "
+        "stands where there are fewer than of other rows. A teacher is trained once for all "
+        "seeds and stands apart."
+    ]
+    if any(name.startswith("images/s") for name in shown):
+        notes.append(
+            "images/s: forward pass of the backbone alone, the mean over all measurements of its "
+            "architecture, since the weights do not matter."
+        )
+    if "forward memory (MiB)" in shown:
+        notes.append("Forward memory: the most that the tensors of one forward pass at 224 take.")
+    if work:
+        notes.append(f"Iterations: of pretraining. {FORMULA}")
     return Grid(
         caption="What each backbone costs",
         header=tuple(header[place] for place in kept),
         rows=tuple(tuple(row[place] for place in kept) for row in rows),
-        notes=(
-            "images/s: forward pass of the backbone alone, the mean over all measurements of its "
-            "architecture, since the weights do not matter; forward memory: the most that the "
-            "tensors of one such pass at 224 take.",
-            "Times are means over seeds on the machines that the records name; “1 of 3 seeds” "
-            "stands where there are fewer than of other rows. A teacher is trained once for all "
-            "seeds and stands apart.",
-        ),
+        notes=tuple(notes),
     )
 
 
@@ -103,6 +117,20 @@ def _pretraining_cell(price: Price, most: int, asked: int) -> Cell:
         f"seed {seed}: {duration(price.pretraining[seed])}" for seed in sorted(price.pretraining)
     )
     return Cell(text=f"{duration(mean.mean)}{few}", sort=mean.mean, detail=told)
+
+
+def _iterations_cell(price: Price) -> Cell:
+    """Of its pretraining: the mean over seeds, which have the same."""
+    mean = interval(list(price.iterations.values()))
+    return number(None if mean is None else mean.mean, 0)
+
+
+def _work_cell(price: Price) -> Cell:
+    if (spent := price.until_weights()) is None:
+        return number(None)
+    teacher = price.spent_on_teacher
+    detail = "" if teacher is None else f"{macs(teacher)} of them for its teacher's own training"
+    return Cell(text=macs(spent), sort=spent, detail=detail)
 
 
 def _tuned_seeds(price: Price) -> int:

@@ -204,8 +204,8 @@ def _plot(rows: list[_Row], total: int) -> Plot:
     best = rows[0]
     told = ", ".join(f"{name} {_gain(best, name):.1f}" for name in TYPES)
     return Plot(
-        caption="What each type of error costs; the types overlap, so that their sum is only a "
-        f"measure.{shown}",
+        caption="What each type of error costs; one detection can be wrong in "
+        f"several ways, so the parts of a bar do not add up to what is missing from 100.{shown}",
         alt=f"Stacked bars of points of mAP by type of error, one for each of {len(rows)} "
         f"backbones, the best first. {in_one_line(best.backbone)}: {told}.",
         draw=draw,

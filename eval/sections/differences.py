@@ -49,10 +49,10 @@ class Difference:
     @property
     def text(self) -> str:
         """`+1.2 ± 0.5 *`, half of the 95% interval; its bounds where it lies aside, as by images;
-        `+1.2 no evidence` where there is no test, as of one seed, or of equal differences."""
+        `+1.2 not tested` of one seed, `+1.2 no evidence` of equal differences."""
         mean = number(self.mean, 1, signed=True).text
         if self.ci95 is None or self.p_value is None:
-            return f"{mean} no evidence"
+            return f"{mean} {'not tested' if self.untested else 'no evidence'}"
         star = " *" if self.sure else ""
         if self.by == "images":
             low, high = (number(bound, 1, signed=True).text for bound in self.ci95)
@@ -104,7 +104,8 @@ def difference_cell(found: Difference | None, *, detail: bool = True) -> Cell:
     said = "one common seed, not tested" if found.untested else ""
     if found.p_value is not None:
         seeds = f"{found.n} common seed{'' if found.n == 1 else 's'}"
-        said = f"{seeds}, p = {found.p_value:.3f} corrected"
+        shown = f"= {found.p_value:.3f}" if found.p_value >= 0.0005 else "< 0.001"
+        said = f"{seeds}, p {shown} corrected"
     return Cell(text=found.text, sort=found.mean, detail=said if detail else "")
 
 
@@ -157,13 +158,13 @@ def how_measured(found: Iterable[Difference]) -> str:
     if ("images", False) in kinds:
         said.append("in brackets the 95% interval over the test images, of the one common seed")
     unknown = [each for each in every if each.ci95 is None or each.p_value is None]
-    why = []
     if any(each.untested for each in unknown):
-        why.append("one common seed, not tested")
+        said.append("not tested: one common seed")
     if not all(each.untested for each in unknown):
-        why.append("all seeds, or all test images, differ by the same: no spread to test against")
-    if why:
-        said.append(f'"no evidence": {"; or ".join(why)}')
+        said.append(
+            '"no evidence": all seeds, or all test images, differ by the same, so that there is no '
+            "spread to test against"
+        )
     words = "; ".join(said) or "no seed is common"
     return words[:1].upper() + words[1:]
 

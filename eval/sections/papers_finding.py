@@ -31,6 +31,12 @@ def finding_blocks(tests: Sequence[Test], benchmark: str) -> list[Block]:
     return [Paragraph(text=text), _grid(tests)]
 
 
+def _said(test: Test) -> str:
+    """Nothing was found where nothing was tested."""
+    tested = test.effect != "no evidence" or test.p_value is not None
+    return test.effect if tested else "not tested"
+
+
 def _grid(tests: Sequence[Test]) -> Grid:
     rows = []
     for test in tests:
@@ -45,7 +51,7 @@ def _grid(tests: Sequence[Test]) -> Grid:
                 Cell(text="–" if bounds is None else f"[{bounds[0]:+.2f}, {bounds[1]:+.2f}]"),
                 Cell(text="–" if difference is None else str(difference.n)),
                 number(test.p_value, 3),
-                Cell(text=test.effect),
+                Cell(text=_said(test)),
                 Cell(text=f"{len(test.pairs)}", sort=len(test.pairs), detail=pairs),
             )
         )
@@ -53,7 +59,8 @@ def _grid(tests: Sequence[Test]) -> Grid:
         "Difference with the trick less without it, in points: of each seed the mean over pairs of "
         "rows that differ by the trick (by mixup: and the epochs that the paper gives it), then "
         "Student's interval over seeds. "
-        "p: corrected over these tests (Holm).",
+        "p: over seeds, or over the test images where there is one seed and they were kept; "
+        "corrected over these tests (Holm).",
     ]
     if any(pair.longer for test in tests for pair in test.pairs):
         notes.append(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from eval.intervals import paired_difference
 from eval.sections.common_seeds import is_sure
+from eval.significance import LEVEL
 
 Standing = Literal["not beaten", "beaten", "no evidence that it is beaten"]
 
@@ -42,12 +43,17 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def standings(points: Sequence[PricedPoint], seeds: Sequence[int]) -> list[Standing]:
+def standings(
+    points: Sequence[PricedPoint],
+    seeds: Sequence[int],
+    p_by_image: Callable[[str, str, int], float | None] = lambda own, other, seed: None,
+) -> list[Standing]:
     """Of each point, in their order.
 
     Not beaten are those on the front of the means over `seeds`, of the points that have all of
     these. Each other is held against one of them, the best of those that cost no more, paired by
-    the seeds that both have; it is beaten where the 95% interval of the difference is above 0.
+    the seeds that both have; it is beaten where the 95% interval of the difference is above 0;
+    where they share one seed, where p_by_image(name, name of the other, seed) is below 0.05.
     """
     full = [point for point in points if set(seeds) <= point.values.keys()]
     means = [sum(point.values[seed] for seed in seeds) / len(seeds) for point in full]
@@ -56,15 +62,27 @@ def standings(points: Sequence[PricedPoint], seeds: Sequence[int]) -> list[Stand
         full[place]
         for place in pareto_front([(-p.cost, mean) for p, mean in zip(full, means, strict=True)])
     ]
-    return [_standing(point, front, [one.cost for one in front]) for point in points]
+    return [_standing(point, front, [one.cost for one in front], p_by_image) for point in points]
 
 
-def _standing(point: PricedPoint, front: Sequence[PricedPoint], costs: Sequence[float]) -> Standing:
+def _standing(
+    point: PricedPoint,
+    front: Sequence[PricedPoint],
+    costs: Sequence[float],
+    p_by_image: Callable[[str, str, int], float | None],
+) -> Standing:
     if any(point is one for one in front):
         return "not beaten"
     place = bisect_right(costs, point.cost)
     if place == 0:
         return "no evidence that it is beaten"
-    difference = paired_difference(front[place - 1].values, point.values)
-    beaten = difference is not None and difference.mean > 0 and is_sure(difference)
+    best = front[place - 1]
+    difference = paired_difference(best.values, point.values)
+    if difference is None or difference.mean <= 0:
+        return "no evidence that it is beaten"
+    beaten = is_sure(difference)
+    if difference.n == 1:
+        (seed,) = best.values.keys() & point.values.keys()
+        p_value = p_by_image(best.name, point.name, seed)
+        beaten = p_value is not None and p_value < LEVEL
     return "beaten" if beaten else "no evidence that it is beaten"

@@ -7,7 +7,7 @@ from typing import Any
 
 from eval.intervals import Interval, interval
 from eval.sections.common_seeds import other_seeds
-from eval.sections.pareto import PricedPoint, Standing, standings
+from eval.sections.pareto import PricedPoint, Standing
 from eval.sections.scatter import LABEL_SIZE, MANY, bar, label, name_beside, percent_limits
 
 _SMALLEST, _LARGEST = 24.0, 220.0
@@ -22,6 +22,7 @@ _LOOKS: dict[Standing, tuple[str, str]] = {
 
 def draw_front(
     points: Sequence[PricedPoint],
+    found: Sequence[Standing],
     *,
     seeds: Sequence[int],
     asked: int,
@@ -31,13 +32,12 @@ def draw_front(
 ) -> Callable[[Any], None]:
     """Means with 95% intervals over seeds; a line joins those that are not beaten.
 
-    seeds: that all but a few rows have. asked: how many each row should have. shown: of a cost,
-    what stands on the axis.
+    found: how each point stands. seeds: that all but a few rows have. asked: how many each row
+    should have. shown: of a cost, what stands on the axis.
     """
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
-        found = standings(points, seeds)
         scores = [score_of(point, seeds) for point in points]
         sizes = _areas(points)
         for standing, (color, fill) in _LOOKS.items():

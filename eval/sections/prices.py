@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from eval.intervals import Interval, interval
 from eval.records import Record, TaskName
 from eval.sections.material import Material
+from eval.sections.work import step_times, teachers_forward, work_of
 from eval.summary import Row
 
 SCORES: dict[str, TaskName] = {"mAP": "detection", "mIoU": "segmentation"}
 """What is bought, and the task that measures it."""
+Currency = Literal["time", "work"]
+"""What is paid: seconds; or multiply-adds, where the same step took now long and now short."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +24,9 @@ class Price:
     """One row. Times in seconds; None where not known.
 
     pretraining: by seed; empty for what is not trained here. teacher: of its teacher, which all
-    seeds share: counted once. fine_tuning: by task, over seeds.
+    seeds share: counted once. fine_tuning: by task, over seeds. iterations: of its pretraining, by
+    seed. currency: the same of all rows; spent, spent_on_teacher: in this, by seed as pretraining
+    and once as teacher.
     """
 
     row: Row
@@ -28,6 +34,10 @@ class Price:
     pretraining: Mapping[int, float]
     teacher: float | None
     fine_tuning: Mapping[str, Interval]
+    iterations: Mapping[int, float]
+    currency: Currency
+    spent: Mapping[int, float]
+    spent_on_teacher: float | None
 
     @property
     def name(self) -> str:
@@ -39,11 +49,11 @@ class Price:
         return not self.pretraining and self.name.startswith("scratch:")
 
     def until_weights(self, seeds: Collection[int] = ()) -> float | None:
-        """Pretraining with the teacher's: the mean over these seeds, or over all that there are
-        where one of them is not there."""
-        chosen = seeds if seeds and set(seeds) <= self.pretraining.keys() else self.pretraining
-        mean = interval([self.pretraining[seed] for seed in chosen])
-        return None if mean is None else mean.mean + (self.teacher or 0.0)
+        """Spent on pretraining, with the teacher's: the mean over these seeds, or over all that
+        there are where one of them is not there."""
+        chosen = seeds if seeds and set(seeds) <= self.spent.keys() else self.spent
+        mean = interval([self.spent[seed] for seed in chosen])
+        return None if mean is None else mean.mean + (self.spent_on_teacher or 0.0)
 
 
 Speeds = Mapping[str, Interval]
@@ -56,21 +66,28 @@ def prices_of(material: Material) -> list[Price]:
     for record in material.records:
         if record.status == "ok":
             by_row[record.backbone].append(record)
+    currency: Currency = "time" if step_times(material.records) is None else "work"
     prices = []
     for row in material.table.rows:
         records = by_row.get(row.name.backbone, [])
+        trained = [record for record in records if record.task == "classification"]
+        times = {r.seed: r.cost["seconds"] for r in trained if "seconds" in r.cost}
+        teacher = _teacher_seconds(records, by_row)
+        work, teachers_work = _work(trained, by_row)
         tunings = {task: interval(_seconds(records, task)) for task in SCORES.values()}
         prices.append(
             Price(
                 row=row,
                 architecture=row.name.control or row.name.backbone,
-                pretraining={
-                    record.seed: record.cost["seconds"]
-                    for record in records
-                    if record.task == "classification" and "seconds" in record.cost
-                },
-                teacher=_teacher_seconds(records, by_row),
+                pretraining=times,
+                teacher=teacher,
                 fine_tuning={task: mean for task, mean in tunings.items() if mean is not None},
+                iterations={
+                    r.seed: r.cost["iterations"] for r in trained if "iterations" in r.cost
+                },
+                currency=currency,
+                spent=times if currency == "time" else work,
+                spent_on_teacher=teacher if currency == "time" else teachers_work,
             )
         )
     return prices
@@ -94,6 +111,25 @@ def _teacher_seconds(
     name = next((teacher for r in records if (teacher := teacher_of(r)) is not None), None)
     own = interval(_seconds(by_row.get(name, []), "classification")) if name is not None else None
     return None if own is None else own.mean
+
+
+def _work(
+    trained: Sequence[Record], by_row: Mapping[str, Sequence[Record]]
+) -> tuple[dict[int, float], float | None]:
+    """By seed, with the teacher's forward pass; and of the teacher's training. No seed where the
+    teacher's is not known: the sum would be too small."""
+    found = {r.seed: work for r in trained if (work := work_of(r)) is not None}
+    name = next((teacher for r in trained if (teacher := teacher_of(r)) is not None), None)
+    if name is None:
+        return found, None
+    teachers = [r for r in by_row.get(name, []) if r.task == "classification"]
+    own = interval([work for r in teachers if (work := work_of(r)) is not None])
+    if own is None:
+        return {}, None
+    passes = {r.seed: teachers_forward(r, teachers[0]) for r in trained if r.seed in found}
+    return {
+        seed: work + more for seed, work in found.items() if (more := passes[seed]) is not None
+    }, own.mean
 
 
 def teacher_of(record: Record) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 from eval.intervals import Interval
@@ -19,11 +20,22 @@ _NAMES_AT = 1.04
 """Of the axes' width."""
 _LEADER = "#8c8c8c"
 _LONGEST_NAME = 28
+_NARROW = 5.0
+"""Inches of a figure's width below which names have no room beside it."""
+_NARROW_LABEL = 40
+"""Characters of a line below narrow axes."""
+NARROW_WIDTH = 3.6
+"""Inches of what a telephone shows without scrolling."""
 
 
 def height_for(names: int, *, least: float) -> float:
     """Inches of a plot that has room for so many names beside it, at least `least`."""
     return max(least, 1.0 + LINE_INCHES * min(names, MOST_LABELS))
+
+
+def narrow_size(names: int) -> tuple[float, float]:
+    """Of the same plot for a telephone, its names listed below it (see `name_beside`)."""
+    return NARROW_WIDTH, 3.0 + LINE_INCHES * min(names, MOST_LABELS)
 
 
 def percent_limits(values: Sequence[Interval]) -> tuple[float, float]:
@@ -62,11 +74,15 @@ def name_beside(axes: Any, points: Sequence[tuple[float, float, str]]) -> None:
     """Names right of the axes, in the order of height, a dashed line from each to its point.
 
     points: x, y and name. The highest are named, at most MOST_LABELS. The limits must be set, and
-    the axes linear: they are not touched after.
+    the axes linear: they are not touched after. In a narrow figure the points are numbered, and
+    the names listed below the axes.
     """
     from matplotlib.collections import LineCollection
 
     named = sorted(points, key=lambda point: -point[1])[:MOST_LABELS]
+    if axes.figure.get_size_inches()[0] < _NARROW:
+        _name_below(axes, named)
+        return
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     inches = axes.figure.get_size_inches()[1] - 1.0
     heights = spread(
@@ -88,6 +104,21 @@ def name_beside(axes: Any, points: Sequence[tuple[float, float, str]]) -> None:
         axes.text(
             _NAMES_AT, height, name, transform=axes.transAxes, va="center", fontsize=LABEL_SIZE
         )
+
+
+def _name_below(axes: Any, named: Sequence[tuple[float, float, str]]) -> None:
+    if axes.get_legend():
+        axes.legend(
+            fontsize=LABEL_SIZE, loc="lower left", bbox_to_anchor=(0, 1), markerscale=0.7,
+            frameon=False, borderaxespad=0.2,
+        )  # fmt: skip
+    axes.set_xlabel(fill(axes.get_xlabel(), _NARROW_LABEL), fontsize=LABEL_SIZE)
+    for place, (x, y, _) in enumerate(named, 1):
+        axes.annotate(
+            str(place), (x, y), xytext=(4, 3), textcoords="offset points", fontsize=LABEL_SIZE
+        )
+    lines = "\n".join(f"{place}  {name}" for place, (_, _, name) in enumerate(named, 1))
+    axes.figure.supxlabel(lines, x=0.02, ha="left", fontsize=LABEL_SIZE)
 
 
 def spread(heights: Sequence[float], *, apart: float) -> list[float]:

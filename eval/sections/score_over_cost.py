@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from eval.sections.by_backbone import named
-from eval.sections.common_seeds import BySeed, common_seeds
+from eval.sections.common_seeds import BySeed, common_seeds, p_by_image
+from eval.sections.material import Material
 from eval.sections.pareto import PricedPoint, Standing, standings
 from eval.sections.pareto_plot import differ_in_size, draw_front, lacking, score_of
 from eval.sections.prices import Price, Speeds
-from eval.sections.scatter import MOST_LABELS, height_for
+from eval.sections.scatter import MOST_LABELS, height_for, narrow_size
 from eval.sections.section import Plot
+from eval.sections.work import unit_of
 from eval.text import in_one_line
 
 RULE = (
     "Of the plots: on the line are the rows that none beats which costs no more and scores higher, "
     "by the means over the seeds named. Each other row is held against the best of those that cost "
     "no more, paired by seed; it counts as beaten only where the 95% interval of this difference "
-    "(Student's, over the seeds that both have, not corrected for the number of rows) is above 0. "
+    "(Student's, over the seeds that both have, not corrected for the number of rows) is above 0; "
+    "where both have one seed only, where that over its test images is, if these were kept. "
     "A row marked † lacks some of these seeds, and can neither be on the line nor beat one."
 )
 """How beaten and not beaten is told."""
@@ -46,9 +50,10 @@ class _Axis:
 
 
 def trade(
-    prices: Sequence[Price], speeds: Speeds, values: BySeed, metric: str, *, asked: int
+    material: Material, prices: Sequence[Price], speeds: Speeds, values: BySeed, metric: str
 ) -> Trade:
-    """values: of the metric, by backbone and seed. asked: how many seeds a row should have."""
+    """values: of the metric, by backbone and seed."""
+    asked = len(material.table.seeds)
     every = [price for price in prices if values.get(price.name)]
     if len(every) < 2:
         return Trade(plot=None, lead="", missing=())
@@ -66,7 +71,7 @@ def trade(
     if left:
         missing.append("The plots are without random weights, which take no pretraining.")
     seeds = common_seeds({point.name: point.values for point in points})
-    found = standings(points, seeds)
+    found = standings(points, seeds, partial(p_by_image, material, metric))
     what = "pretrained rows" if chosen is trained else "rows"
     lead = _lead(axis, points, found, seeds, metric, asked, what)
     return Trade(
@@ -98,10 +103,11 @@ def _axis(scored: Sequence[Price], speeds: Speeds, seeds: Sequence[int], *, one:
     """Of one architecture all run equally fast: what differs is what it takes to train them."""
     if one:
         times = [time for p in scored if (time := p.until_weights(seeds)) is not None]
-        unit, size = _unit(max(times, default=0.0))
+        most, work = max(times, default=0.0), any(p.currency == "work" for p in scored)
+        unit, size = unit_of(most) if work else _unit(most)
         return _Axis(
             cost=lambda price: 0.0 if price.is_control else price.until_weights(seeds),
-            what="pretraining time, the teacher's included",
+            what=f"pretraining {'work' if work else 'time'}, the teacher's included",
             label=f"pretraining with the teacher's ({unit}; cheaper to the left)",
             cheaper="cheaper to pretrain",
             shown=lambda seconds: seconds / size,
@@ -143,13 +149,13 @@ def _plot(
     sizes = "; the larger a point, the more parameters" if differ_in_size(points) else ""
     names = f"; the {MOST_LABELS} best are named" if len(points) > MOST_LABELS else ""
     return Plot(
-        caption=f"{metric} over {axis.what}, means and 95% intervals over {_seeds(seeds)}"
-        f"{', cut at 0 and 100' if len(seeds) > 1 else ''}; the line joins what is not "
+        caption=f"{metric} over {axis.what}, {_shown(seeds)}; the line joins what is not "
         f"beaten{sizes}{names}",
         alt=f"Scatter plot of {metric} over {axis.what} of {len(points)} backbones. "
         + "; ".join(f"{how}: {who}" for how, who in _names(points, found, seeds, asked).items()),
         draw=draw_front(
             points,
+            found,
             seeds=seeds,
             asked=asked,
             x=axis.label,
@@ -157,6 +163,7 @@ def _plot(
             shown=axis.shown,
         ),
         size=(8.0, height_for(len(points), least=4.2)),
+        narrow=narrow_size(len(points)),
     )
 
 
@@ -222,6 +229,14 @@ def _names(
         name = f"{in_one_line(point.name)}{f' ({few})' if few else ''}"
         by_standing.setdefault(standing, []).append(name)
     return {standing: named(names) for standing, names in by_standing.items()}
+
+
+def _shown(seeds: Sequence[int]) -> str:
+    """What the points are; one seed has no interval."""
+    several = len(seeds) > 1
+    return f"{'means and 95% intervals over ' * several}{_seeds(seeds)}" + (
+        ", cut at 0 and 100" * several
+    )
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -43,13 +43,15 @@ class Grid:
 class Plot:
     """draw: fills an empty matplotlib figure of that size in inches, colors by the style's cycle.
 
-    alt: what it shows, in words, for those who do not see it.
+    alt: what it shows, in words, for those who do not see it. narrow: the size for a telephone,
+    where it is drawn once more; None where it may be scaled down.
     """
 
     caption: str
     alt: str
     draw: Callable[[Drawing], Any]
     size: tuple[float, float] = (6.4, 4.0)
+    narrow: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,7 @@ class Section:
     """key: letters and dashes, its address on the page. lead: the answer, in one or two
     sentences, or in a few lines.
 
-    left_out: what could not be said, and why.
+    left_out: what could not be said, and why. answer: what the top of the page shows of it.
     """
 
     key: str
@@ -86,6 +88,7 @@ class Section:
     lead: str
     blocks: tuple[Block, ...] = ()
     left_out: tuple[str, ...] = field(default=())
+    answer: tuple[Paragraph | Grid, ...] = ()
 
 
 def number(value: float | None, digits: int = 1, *, signed: bool = False) -> Cell:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from eval.made import known_rows
 from eval.records import TaskName
 from eval.sections.by_backbone import named
-from eval.sections.common_seeds import BySeed, by_seed, other_seeds
+from eval.sections.common_seeds import BySeed, by_seed, other_seeds, p_of_pairs
 from eval.sections.material import Material
 from eval.sections.papers_finding import finding_blocks
 from eval.sections.rank_pairs import FEWEST, RankPair, is_control, is_evidence, rank_pair
-from eval.sections.scatter import MOST_LABELS, height_for
+from eval.sections.scatter import MOST_LABELS, height_for, narrow_size
 from eval.sections.section import Block, Cell, Grid, Plot, Section, number
 from eval.sections.upstream_plots import MOST_NUMBERS, Point, draw_named, draw_panels, panels_height
 from eval.significance import RankCorrelation, holm
@@ -55,7 +56,11 @@ def section(material: Material) -> Section | None:
     tested = {key: pair.apart for key, pair in pairs.items() if pair.apart is not None}
     p_values = dict(zip(tested, holm([one.p_value for one in tested.values()]), strict=True))
     made, _ = known_rows(material.records)
-    tests = run_tests(list(made.values()), {name: values[name] for name in _DOWNSTREAM})
+    tests = run_tests(
+        list(made.values()),
+        {name: values[name] for name in _DOWNSTREAM},
+        partial(p_of_pairs, material),
+    )
     blocks: list[Block] = []
     if any(pair.together is not None for pair in pairs.values()):
         blocks.append(_correlation_grid(pairs, p_values))
@@ -131,7 +136,7 @@ def _tau(found: RankCorrelation | None) -> str:
 
 
 def _correlation_grid(pairs: Pairs, p_values: PValues) -> Grid:
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for (upstream, downstream), pair in pairs.items():
         found, p = pair.apart, p_values.get((upstream, downstream))
         more = any(map(is_control, pair.values))
@@ -149,7 +154,25 @@ def _correlation_grid(pairs: Pairs, p_values: PValues) -> Grid:
                 _together_cell(pair.together if more else None),
             )
         )
-    header = ("95% interval", "rows", "seeds", "p", "does it predict?", "tau with controls")
+    header: tuple[str, ...] = (
+        "95% interval",
+        "rows",
+        "seeds",
+        "p",
+        "does it predict?",
+        "tau with controls",
+    )
+    notes = []
+    if any(_UPSTREAM[upstream][0] == "probes" for upstream, _ in pairs):
+        notes.append(
+            "Probes classify the pretraining's own images: they measure in-domain features."
+        )
+    if any(row[-1].text != "–" for row in rows):
+        notes.append(
+            "With controls, one gap between random and trained weights may be all that is ranked."
+        )
+    else:
+        header, rows = header[:-1], [row[:-1] for row in rows]
     return Grid(
         caption="Kendall's tau-b between the ranks of backbones, means over seeds",
         header=("upstream", "downstream", "tau", *header),
@@ -161,8 +184,7 @@ def _correlation_grid(pairs: Pairs, p_values: PValues) -> Grid:
             "evidence: the interval holds 0 or is not known, or p is 0.05 or more.",
             "Backbones are taken as a sample; those of one study share recipes, data and teachers, "
             "so that the intervals are rather too narrow. The spread over seeds pulls tau to 0.",
-            "Probes classify the pretraining's own images: they measure in-domain features.",
-            "With controls, one gap between random and trained weights may be all that is ranked.",
+            *notes,
         ),
     )
 
@@ -230,13 +252,20 @@ def _points(pair: RankPair | None, order: Mapping[str, int], asked: int) -> list
 def _named_plot(points: Sequence[Point], downstream: str, found: RankCorrelation | None) -> Plot:
     count = len(points)
     names = "" if count <= MOST_LABELS else f"; the {MOST_LABELS} best are named"
+    several = any(point.x.n > 1 or point.y.n > 1 for point in points)
+    shown = (
+        "means and 95% intervals over seeds, where there are several; wide ones are cut off, all "
+        "at 0 and 100"
+        if several
+        else "one seed"
+    )
     return Plot(
-        caption=f"Top-1 and {downstream}: means and 95% intervals over seeds, where there are "
-        f"several; wide ones are cut off, all at 0 and 100{_lacking_words(points)}{names}",
+        caption=f"Top-1 and {downstream}: {shown}{_lacking_words(points)}{names}",
         alt=f"Scatter plot of top-1 against {downstream} of {count} backbones; Kendall's tau "
         f"{_tau(found)}.",
         draw=draw_named(points, x="top-1", y=downstream),
         size=(8.0, height_for(count, least=4.2)),
+        narrow=narrow_size(count),
     )
 
 

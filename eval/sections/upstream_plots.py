@@ -113,6 +113,8 @@ def _key(axes: Any, names: Mapping[int, str]) -> None:
 
 
 def _scatter(axes: Any, points: Sequence[Point], *, x: str, y: str, size: float = 30) -> None:
+    from matplotlib import rcParams
+
     for color, control, marker in (("C0", False, "o"), ("C1", True, "s")):
         for fill in ("full", "none"):  # hollow: lacks some seeds
             some = [p for p in points if p.control is control and bool(p.lacks) == (fill == "none")]
@@ -126,6 +128,7 @@ def _scatter(axes: Any, points: Sequence[Point], *, x: str, y: str, size: float 
                 fmt=marker,
                 color=color,
                 fillstyle=fill,
+                ecolor=rcParams["text.color"],  # the page's, light or dark
                 markersize=math.sqrt(size),
                 elinewidth=0.7,
                 label=("random weights" if control else "pretrained")

@@ -9,7 +9,7 @@ from eval.intervals import Interval
 from eval.made import known_rows
 from eval.records import Record
 from eval.sections.material import Material
-from eval.sections.section import Block, Cell, Grid, Section, number
+from eval.sections.section import Block, Cell, Grid, Paragraph, Section, number
 from eval.sections.worth_plot import forest
 from eval.sections.worth_shapley import shapley_grids
 from eval.significance import explain_no_evidence
@@ -42,6 +42,8 @@ _BY_IMAGE = (
     "kind (paired bootstrap), and says nothing of another training."
 )
 _MOST_IN_BUNDLE = 6
+_MOST_IN_ANSWER = 12
+_MOST_IN_ANSWERED_BUNDLE = 3
 
 
 def section(material: Material) -> Section | None:
@@ -73,7 +75,12 @@ def section(material: Material) -> Section | None:
     blocks: list[Block] = [_grid(found), forest(found)]
     blocks += shapley_grids(list(rows.values()), scores, left_out)
     return Section(
-        key=KEY, title=TITLE, lead=_lead(found), blocks=tuple(blocks), left_out=tuple(left_out)
+        key=KEY,
+        title=TITLE,
+        lead=_lead(found),
+        blocks=tuple(blocks),
+        left_out=tuple(left_out),
+        answer=_answer(found),
     )
 
 
@@ -110,7 +117,6 @@ def _by_image(material: Material, cells: _Cells) -> BootstrapOver | None:
 
 
 def _lead(found: Sequence[Worth]) -> str:
-    """A line for what was added, and one for each metric."""
     names = {worth.trick for worth in found}
     bundles = len({worth.trick for worth in found if worth.bundle})
     added = [
@@ -122,33 +128,59 @@ def _lead(found: Sequence[Worth]) -> str:
         if count
     ]
     were = "was" if len(names) == 1 else "were"
-    said = [f"{' and '.join(added)} {were} added to otherwise equal recipes."]
-    for metric, shown in METRICS.items():
-        if of_metric := [worth for worth in found if worth.metric == metric]:
-            said.append(_of_metric(shown, of_metric))
-    return "\n".join(said)
+    return f"{' and '.join(added)} {were} added to otherwise equal recipes."
 
 
-def _of_metric(shown: str, found: Sequence[Worth]) -> str:
-    """The largest differences first."""
-    parts = []
-    for verdict, does in (
-        ("better", "raised by"),
-        ("worse", "lowered by"),
-        ("no evidence", "no evidence for"),
-    ):
-        of_verdict = [worth for worth in found if worth.verdict == verdict]
-        if of_verdict:
-            of_verdict.sort(key=lambda worth: -abs(worth.difference.mean))
-            parts.append(f"{does} {_names([_with_size(worth) for worth in of_verdict])}")
+def _answer(found: Sequence[Worth]) -> tuple[Paragraph | Grid, ...]:
+    """A sentence and a small table: the tricks that make the largest differences, at most 12."""
+    by_trick: dict[str, dict[str, Worth]] = {}
+    for worth in sorted(found, key=lambda worth: -abs(worth.difference.mean)):
+        by_trick.setdefault(worth.trick, {})[worth.metric] = worth
+    shown = list(by_trick.values())[:_MOST_IN_ANSWER]
+    metrics = [metric for metric in METRICS if any(metric in row for row in shown)]
+    said = [_counted(metric, [w for w in found if w.metric == metric]) for metric in metrics]
+    rows = tuple(
+        (_short_name(next(iter(row.values()))), *(_arrow(row.get(metric)) for metric in metrics))
+        for row in shown
+    )
     images = all(worth.units == "images" for worth in found)
-    where = " (over the test images of one seed)" if images else ""
-    return f"{shown}{where}: {'; '.join(parts)}."
+    caption = "What each adds in points, with its 95% interval"
+    caption += " over the test images of one seed" if images else ""
+    few = len(by_trick) - len(shown)
+    caption += f"; {few} more with smaller differences stand further below" if few else ""
+    header = ("trick", *(METRICS[metric] for metric in metrics))
+    return (
+        Paragraph(text=f"Of what was added to otherwise equal recipes, {'; '.join(said)}."),
+        Grid(caption=f"{caption}.", header=header, rows=rows),
+    )
 
 
-def _with_size(worth: Worth) -> str:
-    text = f"{_said(worth)} {number(worth.difference.mean, signed=True).text}"
-    return text if worth.verdict == "no evidence" else f"{text} {_bounds(worth.difference)}"
+def _counted(metric: str, found: Sequence[Worth]) -> str:
+    raised, lowered = (sum(w.verdict == verdict for w in found) for verdict in ("better", "worse"))
+    what = "one trick or bundle" if len(found) == 1 else f"{len(found)} tricks and bundles"
+    said = f"{raised or 'none'} of {what} {'raises' if raised < 2 else 'raise'} {METRICS[metric]}"
+    return said + (f", {lowered} {'lowers' if lowered == 1 else 'lower'} it" if lowered else "")
+
+
+def _short_name(worth: Worth) -> Cell:
+    more = len(worth.bundle) - _MOST_IN_ANSWERED_BUNDLE
+    if more <= 0:
+        return Cell(text=" + ".join(map(in_one_line, worth.bundle)) or in_one_line(worth.trick))
+    names = [in_one_line(name) for name in worth.bundle]
+    text = f"{' + '.join(names[:_MOST_IN_ANSWERED_BUNDLE])} + {more} more"
+    return Cell(text=text, detail=f"added together: {', '.join(names)}")
+
+
+def _arrow(worth: Worth | None) -> Cell:
+    if worth is None:
+        return Cell(text="–")
+    mean = number(worth.difference.mean, signed=True).text
+    if worth.verdict in ("better", "worse") and worth.difference.ci95 is not None:
+        arrow = "↑" if worth.verdict == "better" else "↓"
+        text = f"{arrow} {mean} {_bounds(worth.difference)}"
+    else:
+        text = f"– {mean} {'not tested' if worth.p_value is None else 'no evidence'}"
+    return Cell(text=text, sort=worth.difference.mean)
 
 
 def _said(worth: Worth) -> str:
@@ -212,7 +244,7 @@ def _cell(worth: Worth | None) -> Cell:
 def _text(worth: Worth) -> str:
     mean = number(worth.difference.mean, signed=True).text
     if worth.difference.ci95 is None:
-        return f"{mean}, one difference: no evidence"
+        return f"{mean}, one difference: not tested"
     verdict = " no evidence" if worth.verdict == "no evidence" else ""
     by_image = " by image" if worth.units == "images" else ""
     return f"{mean} {_bounds(worth.difference)}{verdict}{by_image}"

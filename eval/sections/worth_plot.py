@@ -11,7 +11,9 @@ from eval.text import in_one_line
 from eval.trick_worth import METRICS, Worth
 
 _MOST_DRAWN = 40
-_LONGEST_NAME = 28
+_LONGEST_NAME, _LONGEST_NARROW = 44, 26
+_NARROW = 5.0
+"""Inches of width below which the panels stand below each other."""
 
 
 def forest(found: Sequence[Worth]) -> Plot:
@@ -36,7 +38,8 @@ def forest(found: Sequence[Worth]) -> Plot:
         caption=f"What each trick adds, with its 95% interval.{few}",
         alt=f"Forest plot. {said}",
         draw=_draw(tricks, panels),
-        size=(6.8, 1.5 + 0.24 * len(tricks)),
+        size=(10.0, 1.5 + 0.24 * len(tricks)),
+        narrow=(3.6, 0.5 + len(panels) * (0.8 + 0.24 * len(tricks))),
     )
 
 
@@ -47,7 +50,11 @@ def _draw(
         from matplotlib import rcParams
 
         ink = rcParams["text.color"]  # the page's, light or dark
-        grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        narrow = figure.get_size_inches()[0] < _NARROW
+        shape = (len(panels), 1) if narrow else (1, len(panels))
+        grid = figure.subplots(*shape, sharey=True, squeeze=False).flat
+        longest = _LONGEST_NARROW if narrow else _LONGEST_NAME
+        small = {"labelsize": "small" if narrow else "medium"}
         heights = {trick: len(tricks) - place for place, trick in enumerate(tricks)}
         for axes, (shown, row) in zip(grid, panels.items(), strict=True):
             axes.axvline(0, color=ink, linewidth=0.8, linestyle=":")
@@ -67,7 +74,9 @@ def _draw(
             axes.set_ylim(0.3, len(tricks) + 0.7)
             means = [w.difference.mean for w in row.values()]
             _limit(axes, means, [w.difference for w in row.values()])
-        grid[0].set_yticks(list(heights.values()), [_short(trick) for trick in heights])
+            axes.tick_params(**small)
+        names = [_short(trick, longest) for trick in heights]
+        grid[0].set_yticks(list(heights.values()), names)
         # Above the panels, where it hides no interval.
         handles, labels = grid[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="upper center", ncols=2, fontsize="small", frameon=False)
@@ -91,6 +100,7 @@ def _reach(value: Interval) -> tuple[float, float]:
     return max(0.0, value.mean - low), max(0.0, high - value.mean)
 
 
-def _short(name: str) -> str:
+def _short(name: str, longest: int) -> str:
     name = in_one_line(name).replace("$", "")  # matplotlib would set what is between two as maths
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    half = longest // 2  # of both ends: knobs, which tell tricks of one name apart, stand last
+    return name if len(name) <= longest else f"{name[: longest - half - 1]}…{name[-half:]}"

@@ -233,6 +233,31 @@ def test_speed_belongs_to_the_architecture(
     assert any("2 different machines" in text for text in found.left_out)
 
 
+def test_times_of_a_busy_machine_are_not_the_cost(make: Callable[..., Record]) -> None:
+    """Equal steps of 1 and of 5 seconds: the work is the same, and nothing is cheaper."""
+    protocol = {"recipe": {"batch_size": 100}, "budget": {"image_size": 112}}
+    found = []
+    for name, seconds, steps, score in (("a", 100.0, 100.0, 30.0), ("b", 500.0, 100.0, 29.0),
+                                        ("c", 150.0, 200.0, 40.0)):  # fmt: skip
+        found += [
+            make(name, "classification", {"top1": 60.0}, protocol=protocol, seconds=seconds,
+                 iterations=steps, backbone_gmacs=2.0, backbone_gmacs_image_size=224.0),
+            make(name, "detection", {"mAP": score}),
+        ]  # fmt: skip
+    said = made(material_of(found, ["a", "b", "c"]))
+    assert "times of pretraining are not comparable: the same step took 0.75 to 5 s" in said.lead
+    costs = grid(said, COSTS)
+    # 100 steps of 100 images of a quarter of the pixels, forward and twice as much backward.
+    assert costs["a"]["work"].sort == costs["b"]["work"].sort == 100 * 100 * 2e9 / 4 * 3
+    assert costs["c"]["iterations"].text == "200"
+    gains = grid(said, "What the extra work buys")
+    assert gains["b"]["mAP per extra tera-MAC"].text == "–"
+    assert gains["c"]["mAP per extra tera-MAC"].sort == pytest.approx(10 / 15)  # 15e12 more
+    assert "images/s" not in " ".join(
+        note for block in said.blocks if isinstance(block, Grid) for note in block.notes
+    )
+
+
 def plots(found: Section) -> list[Plot]:
     return [block for block in found.blocks if isinstance(block, Plot)]
 
@@ -380,7 +405,15 @@ def test_evidence_is_what_students_paired_test_says(values: list[float], gap: fl
 )
 def test_nothing_is_drawn_that_no_percentage_can_be(scores: list[tuple[float, ...]]) -> None:
     points = [priced(f"row {i}", 1 + i % 3, *values) for i, values in enumerate(scores)]
-    draw = draw_front(points, seeds=SEEDS, asked=3, x="x", y="y", shown=lambda cost: cost)
+    draw = draw_front(
+        points,
+        standings(points, SEEDS),
+        seeds=SEEDS,
+        asked=3,
+        x="x",
+        y="y",
+        shown=lambda cost: cost,
+    )
     figure = Figure()
     draw(figure)
     (axes,) = figure.axes
@@ -396,7 +429,9 @@ def test_nothing_is_drawn_that_no_percentage_can_be(scores: list[tuple[float, ..
 
 def test_a_hundred_backbones_of_hostile_names_can_be_drawn_and_read() -> None:
     points = [priced(f"{HOSTILE}{i}", i % 7, float(i % 90)) for i in range(100)]
-    draw = draw_front(points, seeds=(0,), asked=1, x="x", y="y", shown=lambda cost: cost)
+    draw = draw_front(
+        points, standings(points, (0,)), seeds=(0,), asked=1, x="x", y="y", shown=lambda cost: cost
+    )
     axes = drawn(Plot(caption="", alt="", draw=draw, size=(8, height_for(100, least=4)))).axes[0]
     named = [text for text in axes.texts if text.get_text()]
     assert len(named) == 40

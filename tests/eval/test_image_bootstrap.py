@@ -177,8 +177,7 @@ def test_a_difference_is_paired_and_of_the_mean_over_seeds() -> None:
     ranked = np.sort(noise[1:]) / 2
     low, high = np.interp([11.56, 501 - 11.56], np.arange(1, 501), ranked)
     assert found.ci95 == pytest.approx((3 + low, 3 + high), abs=0.002)
-    assert found.p_value is not None
-    assert found.p_value < 1e-8
+    assert found.p_value == 1e-4  # of 500 draws no smaller one is claimed
 
 
 @settings(max_examples=30, deadline=None)
@@ -215,7 +214,7 @@ def test_p_of_a_mean_is_students() -> None:
         found = compare([np.concatenate([[mean], mean + normal])], [np.zeros(draws + 1)], n)
         assert found is not None
         t = mean / (spread * np.sqrt(n / (n - 1)))
-        assert found.p_value == pytest.approx(2 * stats.t.sf(t, n - 1), rel=0.1)
+        assert found.p_value == pytest.approx(max(1e-4, 2 * stats.t.sf(t, n - 1)), rel=0.1)
 
 
 def test_what_never_varies_has_no_p() -> None:

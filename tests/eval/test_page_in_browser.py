@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from eval.page.page import render_page
-from eval.sections.section import Cell, Grid, Section
+from eval.sections.section import Cell, Grid, Paragraph, Plot, Section
 from tests.eval.report_material import (
     material_of,
     record_of,
@@ -186,6 +186,61 @@ def test_on_a_phone_only_the_table_scrolls_sideways(visit: Open, width: int) -> 
     assert first.bounding_box() == before  # the names stay in sight
     page.locator("#numbers a").first.click()
     assert page.get_by_role("dialog").evaluate("box => box.scrollWidth <= box.clientWidth")
+
+
+def test_a_plot_that_has_a_narrow_form_shows_one_of_the_two(visit: Open) -> None:
+    def draw(figure: Any) -> None:
+        figure.text(0, 0.5, f"{figure.get_size_inches()[0]:.0f} inches")
+
+    plot = Plot(caption="c", alt="a", draw=draw, size=(8, 2), narrow=(3, 4))
+    html = render_page(
+        small_material(), [], [Section(key="k", title="k", lead="k", blocks=(plot,))]
+    )
+    for width, shown in ((360, "3 inches"), (1100, "8 inches")):
+        page = visit(html, width=width).page
+        found = page.locator("#k svg:visible")
+        assert [text.strip() for text in found.all_text_contents()] == [shown]
+        box = found.first.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= width
+
+
+def test_the_answer_shows_tables_whose_arrows_are_heard_as_words(visit: Open) -> None:
+    long = "leaf for melon, " * 6
+    row = (Cell(text="mixup"), Cell(text="↑ +1.0", sort=1.0), Cell(text=long, sort=2.0))
+    grid = Grid(caption="c", header=("trick", "mAP", "classes"), rows=(row, row))
+    section = Section(key="k", title="k", lead="k", answer=(Paragraph(text="One helps."), grid))
+    page = visit(render_page(small_material(), [], [section])).page
+    answer = page.locator("#answer")
+    assert answer.locator("p").first.inner_text() == "One helps."
+    cell = answer.get_by_role("cell", name="raised by +1.0").first
+    assert cell.get_by_text("↑").get_attribute("aria-hidden") == "true"
+    prose = answer.locator("td").nth(1)
+    assert prose.evaluate("e => [getComputedStyle(e).whiteSpace, getComputedStyle(e).textAlign]") \
+        == ["normal", "left"]  # fmt: skip
+    page.emulate_media(media="print")
+    table = answer.locator("table")
+    assert table.evaluate("t => getComputedStyle(t).breakInside") == "avoid"
+
+
+def test_a_box_that_scrolls_is_shaded_and_tables_use_the_window(visit: Open) -> None:
+    columns = tuple(Cell(text=f"{n}.25 ± 10.50", sort=1.0) for n in range(11))
+    grid = Grid(caption="", header=("a",) * 11, rows=(columns,))
+    html = render_page(
+        small_material(), [], [Section(key="k", title="k", lead="k", blocks=(grid,))]
+    )
+    fits = "box => box.scrollWidth <= box.clientWidth"
+    box = visit(html, width=1900).page.locator("#k .scroll")
+    assert box.evaluate(fits)
+    box = visit(html, width=1000).page.locator("#k .scroll")
+    assert not box.evaluate(fits)
+    ends = []
+    for at in ("0", "box.scrollWidth"):
+        box.evaluate(f"box => {{ box.scrollLeft = {at} }}")
+        picture = Image.open(io.BytesIO(box.screenshot())).convert("L")
+        ends.append(int(np.asarray(picture)[3, -3]))  # beside the caption
+    assert ends[0] < 230
+    assert ends[1] > 250
 
 
 def test_on_a_phone_a_plot_keeps_letters_that_can_be_read(visit: Open) -> None:

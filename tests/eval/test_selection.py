@@ -266,3 +266,12 @@ def test_a_measurement_of_one_row_takes_no_pretrained_row_away(make_record: Make
     (omission,) = of_selection(selection)
     assert "resnet50d_mixup" in omission.what
     assert "only pretrained" in omission.why
+    failed = Record.model_validate(
+        {**rows[1].model_dump(), "backbone": "resnet50d_smooth", "key": "f" * 16}
+        | {"lineage": "f" * 16, "status": "failed", "message": "ended by signal 15", "metrics": {}}
+    )
+    found = {o.what: o.why for o in of_selection(select_comparable([*rows, failed, tuned]))}
+    assert {why for what, why in found.items() if "smooth" in what} == {
+        "failed: ended by signal 15"
+    }
+    assert any("only pretrained" in why for what, why in found.items() if "mixup" in what)

@@ -179,7 +179,8 @@ def test_seeds_that_were_not_asked_for_do_not_count(three_seeds: list[Record]) -
 def test_a_difference_of_nothing_has_no_minus(make_record: Make) -> None:
     records = [make_record(TRAINED, metrics={"mAP": 29.99}), make_record(CONTROL)]
     header, rows = cells(table_of(records, seeds=(0,)))
-    assert dict(zip(header, rows[0], strict=True))["Δ mAP"] == "+0.0 no evidence"
+    assert dict(zip(header, rows[0], strict=True))["Δ mAP"] == "+0.0 not tested"
+    assert to_json(table_of(records, seeds=(0,)))["rows"][0]["metrics"]["mAP"]["verdict"] is None
 
 
 def test_columns_of_a_task_that_was_not_asked_for_are_left_out(three_seeds: list[Record]) -> None:
@@ -371,6 +372,8 @@ def test_less_of_what_should_be_little_is_better(make_record: Make) -> None:
 def of_one_class(right: Sequence[int]) -> Evidence:
     """100 pixels in each image, of which so many are right."""
     counts = {"intersection": right, "predicted": [100] * len(right), "labeled": [100] * len(right)}
+    # Near outlines as everywhere.
+    counts |= {"boundary_intersection": right, "boundary_union": [200 - n for n in right]}
     return Evidence(
         task="segmentation",
         classes=("a",),
@@ -389,7 +392,7 @@ def seen(make_record: Make) -> tuple[list[Record], dict[str, Evidence]]:
     for number, (name, right) in enumerate(sides.items()):
         accuracy = 100 * right.sum() / 4000
         iou = 100 * right.sum() / (8000 - right.sum())
-        metrics = {"mIoU": float(iou), "aAcc": float(accuracy)}
+        metrics = {"mIoU": float(iou), "aAcc": float(accuracy), "boundary_mIoU": float(iou)}
         sha256 = f"{number:064x}"
         records.append(make_record(name, "segmentation", 0, metrics, evidence_sha256=sha256))
         kept[sha256] = of_one_class(right.tolist())
@@ -413,6 +416,11 @@ def test_of_one_seed_the_images_decide_and_it_says_so(
     table = image_table(*seen)
     score = to_json(table)["rows"][0]["metrics"]["aAcc"]
     assert (score["p_value"], score["decided_by"], score["verdict"]) == (None, "images", "better")
+    all_pixels, outlines = (
+        to_json(table)["rows"][0]["metrics"][name] for name in ("mIoU", "boundary_mIoU")
+    )
+    assert outlines["delta_by_image"]["ci95"] == pytest.approx(all_pixels["delta_by_image"]["ci95"])
+    assert outlines["verdict"] == "better"
     image = score["delta_by_image"]
     assert image["mean"] == pytest.approx(10)
     assert image["n_images"] == 40

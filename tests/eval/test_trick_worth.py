@@ -22,7 +22,7 @@ from eval.image_bootstrap import ByImage
 from eval.made import Made, known_rows
 from eval.records import Record
 from eval.sections.material import Material
-from eval.sections.section import Grid, Plot, Section
+from eval.sections.section import Grid, Paragraph, Plot, Section
 from eval.sections.worth import section
 from eval.shapley import shapley_values
 from eval.softened_labels import pairs_of, run_tests
@@ -525,10 +525,18 @@ def test_the_section_says_which_tricks_helped_and_where(make_record: MakeRecord)
     }
     found = section(material(rows_of(make_record, gains)))
     assert found is not None
-    first, of_map = found.lead.split("\n")
-    assert first == "2 tricks were added to otherwise equal recipes."
+    assert found.lead == "2 tricks were added to otherwise equal recipes."
+    sentence, small = found.answer
+    assert isinstance(sentence, Paragraph)
+    assert isinstance(small, Grid)
+    assert sentence.text == (
+        "Of what was added to otherwise equal recipes, 1 of 2 tricks and bundles raises mAP."
+    )
     # 5.0, 5.2 and 4.9 points: mean 5.03, and Student's 95% of three: 4.303 * 0.153 / sqrt(3)
-    assert of_map == "mAP: raised by warmup +5.0 [+4.7, +5.4]; no evidence for zero_gamma +0.1."
+    assert [[cell.text for cell in row] for row in small.rows] == [
+        ["warmup", "↑ +5.0 [+4.7, +5.4]"],
+        ["zero_gamma", "– +0.1 no evidence"],
+    ]
     rows = {row[0].text: row for row in grid_of(found).rows}
     assert rows["warmup"][1].text.startswith("+5.0 [")
     assert "resnet50d_mixup minus resnet50d_mixup-warmup" in rows["warmup"][1].detail
@@ -583,8 +591,11 @@ def test_one_seed_and_zero_variance_break_nothing(
     gains = {"resnet50d_mixup": values, "resnet50d_mixup-warmup": [0.0] * len(values)}
     found = section(material(rows_of(make_record, gains)))
     assert found is not None
-    assert "mAP: no evidence for warmup" in found.lead
-    assert "no evidence" in grid_of(found).rows[0][1].text
+    small = found.answer[1]
+    assert isinstance(small, Grid)
+    assert small.rows[0][1].text.startswith("– ")
+    said = "not tested" if len(values) == 1 else "no evidence"
+    assert said in grid_of(found).rows[0][1].text
     assert bool(found.left_out) == (len(values) == 1)
     _draw(found)
 

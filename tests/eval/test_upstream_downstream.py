@@ -335,7 +335,7 @@ def test_one_seed_is_no_evidence(make_material: Any) -> None:
         },
     )
     said = words(made(material))
-    assert "mAP: +9.0 with one seed, so no interval" in said
+    assert "mAP: +9.0 with one seed: not tested" in said
     assert "label smoothing it cannot be said" in said
 
 
