@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from eval.intervals import paired_difference
 from eval.sections.common_seeds import is_sure
 from eval.significance import LEVEL
+
+EQUAL_COSTS = 0.01
+"""Costs that differ by less, relatively, count as the same."""
 
 Standing = Literal["not beaten", "beaten", "no evidence that it is beaten"]
 
@@ -51,10 +54,11 @@ def standings(
     """Of each point, in their order.
 
     Not beaten are those on the front of the means over `seeds`, of the points that have all of
-    these. Each other is held against one of them, the best of those that cost no more, paired by
-    the seeds that both have; it is beaten where the 95% interval of the difference is above 0;
+    these; costs within 1% are equal. Each other is held against one of them, the best of those that
+    cost no more, paired by the seeds that both have; it is beaten where the 95% interval of the difference is above 0;
     where they share one seed, where p_by_image(name, name of the other, seed) is below 0.05.
     """
+    points = _levelled(points)
     full = [point for point in points if set(seeds) <= point.values.keys()]
     means = [sum(point.values[seed] for seed in seeds) / len(seeds) for point in full]
     # By falling -cost: from the cheapest to the dearest, the means rising.
@@ -63,6 +67,15 @@ def standings(
         for place in pareto_front([(-p.cost, mean) for p, mean in zip(full, means, strict=True)])
     ]
     return [_standing(point, front, [one.cost for one in front], p_by_image) for point in points]
+
+
+def _levelled(points: Sequence[PricedPoint]) -> list[PricedPoint]:
+    """Each with the cost of the cheapest that costs as much."""
+    levels: list[float] = []
+    for cost in sorted(point.cost for point in points):
+        if not levels or cost > levels[-1] * (1 + EQUAL_COSTS):
+            levels.append(cost)
+    return [replace(point, cost=levels[bisect_right(levels, point.cost) - 1]) for point in points]
 
 
 def _standing(

@@ -62,9 +62,7 @@ def _forward(trained: Record, network: Record) -> float | None:
     # Those of convolutions are as many as there are pixels.
     size = network.cost.get("backbone_gmacs_image_size", 224.0)
     scale = ((_side(trained) or size) / size) ** 2
-    count = trained.cost["iterations"] * images * gmacs * 1e9 * scale
-    # A last batch that is not full makes a step more and no other work.
-    return float(f"{count:.3g}")
+    return float(trained.cost["iterations"] * images * gmacs * 1e9 * scale)
 
 
 def _images_per_step(record: Record) -> int | None:

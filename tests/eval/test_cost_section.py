@@ -397,6 +397,14 @@ def test_evidence_is_what_students_paired_test_says(values: list[float], gap: fl
     assert (standings(points, SEEDS)[1] == "beaten") is bool(test.pvalue < 0.05)
 
 
+def test_costs_within_a_percent_are_the_same() -> None:
+    """A last batch that is not full makes a step more, and no cheaper recipe of the other."""
+    good, poor = (30.0, 31.0, 32.0), (5.0, 5.2, 5.1)
+    for cost, expected in ((0.995, "beaten"), (0.98, "not beaten")):
+        points = [priced("good", 1.0, *good), priced("poor", cost, *poor)]
+        assert standings(points, SEEDS) == ["not beaten", expected]
+
+
 @settings(max_examples=8, deadline=None)
 @given(
     st.lists(
