@@ -58,7 +58,7 @@ def test_seeds_of_two_people_make_one_mean(
     assert (score["mean"], score["n"], score["delta"]) == (31.5, 2, 11.0)
     assert "left out" not in out + err
     assert content(ann, bob) == before
-    page = (both / "report.html").read_text()
+    page = (both / "report.html").read_text().replace("<wbr>", "")  # where a line may break
     assert page.index(str(ann)) < page.index(str(bob))
     assert {path.name for path in both.iterdir()} >= {"table.md", "table.csv", "table.json"}
 

@@ -132,6 +132,7 @@ def kill_and_resume(
     return differences, compared
 
 
+@pytest.mark.slow  # the fast ones: tests/engine/test_resume.py
 @pytest.mark.reliability(
     1, "a pretraining killed at any moment ends in the bits of one never killed"
 )
