@@ -55,8 +55,9 @@ def standings(
 
     Not beaten are those on the front of the means over `seeds`, of the points that have all of
     these; costs within 1% are equal. Each other is held against one of them, the best of those that
-    cost no more, paired by the seeds that both have; it is beaten where the 95% interval of the
-    difference is above 0; where they share one seed, where p_by_image(name, name of the other, seed) is below 0.05.
+    cost no more, paired by the seeds that both have. It is beaten where the 95% interval of the
+    difference is above 0; where they share one seed, where p_by_image(name, name of the other,
+    seed) is below 0.05.
     """
     points = _levelled(points)
     full = [point for point in points if set(seeds) <= point.values.keys()]
