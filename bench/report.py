@@ -158,7 +158,7 @@ def report_in_parts(out: str, file: str) -> None:
         makers = tuple(timed(name, make) for name, make in named)
         stack.enter_context(patch.object(sections, "SECTIONS", makers))
         code = trickle(["report", out])
-    parts["all else"] = time.process_time() - sum(parts.values())
+    parts["starting and closing"] = time.process_time() - sum(parts.values())
     Path(file).write_text(json.dumps(parts))
     sys.exit(code)
 
