@@ -49,26 +49,40 @@ SIZES = {
 }
 """Of what C2..C5 are made from, without a classifier."""
 
+_TORCHVISION = "torchvision:"
+
 
 def parameters(architecture: str, width: float = 1.0) -> int | None:
-    """None for an architecture that is not ours."""
-    if (size := SIZES.get(architecture)) is None:
+    """None for an architecture that is not in `SIZES`; torchvision's ResNets are our ResNet-B, and
+    have one width."""
+    if (found := _known(architecture, width)) is None:
         return None
+    size, width = found
     return round(_at(width, size.parameters, size.parameters_of_quarter))
 
 
 def gmacs(architecture: str, width: float = 1.0) -> float | None:
-    """Of an image of 224 pixels; None for an architecture that is not ours."""
-    if (size := SIZES.get(architecture)) is None:
+    """Of an image of 224 pixels; None as `parameters`."""
+    if (found := _known(architecture, width)) is None:
         return None
+    size, width = found
     return _at(width, size.gmacs, size.gmacs_of_quarter)
 
 
 def kept_bytes(architecture: str, width: float = 1.0, pixels: float = PIXELS) -> float | None:
-    """Of one image in float32, as in Size; None for an architecture that is not ours."""
-    if (size := SIZES.get(architecture)) is None:
+    """Of one image in float32, as in Size; None as `parameters`."""
+    if (found := _known(architecture, width)) is None:
         return None
+    size, width = found
     return size.kept * 1e6 * width * pixels / PIXELS
+
+
+def _known(architecture: str, width: float) -> tuple[Size, float] | None:
+    """With the width that the network is made with."""
+    if architecture.startswith(_TORCHVISION):
+        architecture, width = f"{architecture.removeprefix(_TORCHVISION)}b", 1.0
+    size = SIZES.get(architecture)
+    return None if size is None else (size, width)
 
 
 def _at(width: float, full: float, quarter: float) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 from backbones import sizes
 from backbones.catalog import NATIVE_SIZES
 from benchmarks.schema import Benchmark
-from classification.names import parse_backbone
+from classification.names import architecture_of_teacher
 from eval.gpu_rates import (
     GPUS,
     PAPER_MINUTES,
@@ -100,7 +100,7 @@ def _pretraining(
     family = architecture if architecture in PAPER_MINUTES else "resnet50"
     seconds = _seconds(size * pixels / _SQUARE, family, gpu)
     if "distillation" in recipe["tricks"]:
-        teacher = parse_backbone(recipe["tricks"]["distillation"]["teacher"])[0]
+        teacher = architecture_of_teacher(recipe["tricks"]["distillation"]["teacher"])
         gmacs = sizes.gmacs(teacher, benchmark.backbone.width)
         if gmacs is None:
             return None

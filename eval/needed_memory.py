@@ -14,8 +14,11 @@ from typing import Any
 
 from backbones import sizes
 from backbones.catalog import NATIVE_SIZES
-from classification.names import parse_backbone
+from benchmarks.schema import Benchmark
+from classification.names import architecture_of_teacher
+from classification.optimizers import states_of
 from eval.gpu_hours import photo_pixels
+from eval.identity import width_of
 from eval.jobs import Job
 
 _TRANSIENT = 1.2
@@ -45,15 +48,16 @@ class StepNeed:
         return self.fixed + self.image * self.images
 
 
-def step_need(job: Job, width: float) -> StepNeed | None:
-    """None for a job that trains nothing, and of an architecture that is not ours."""
+def step_need(job: Job, benchmark: Benchmark) -> StepNeed | None:
+    """None for a job that trains nothing, and of an architecture whose size is not known."""
+    width = width_of(job.spec, benchmark)
     own = sizes.parameters(job.spec.architecture, width)
     budget = job.protocol.get("budget")
     if own is None or not isinstance(budget, dict):
         return None
     try:
-        if job.kind == "classification":
-            return _pretraining(job, own, width, budget)
+        if job.kind in ("classification", "finetune"):
+            return _training(job, own, width, budget)
         kept = sizes.kept_bytes(job.spec.architecture, width, 1)
         assert kept is not None, "all of ours have both"
         if job.kind == "detection":
@@ -71,7 +75,8 @@ def step_need(job: Job, width: float) -> StepNeed | None:
     return None
 
 
-def _pretraining(job: Job, own: int, width: float, budget: Mapping[str, Any]) -> StepNeed | None:
+def _training(job: Job, own: int, width: float, budget: Mapping[str, Any]) -> StepNeed | None:
+    """Of a classifier, by a recipe."""
     recipe, architecture = job.protocol["recipe"], job.spec.architecture
     side = budget["image_size"] * NATIVE_SIZES.get(architecture, 224) / 224
     kept = sizes.kept_bytes(architecture, width, (side * recipe["train_size_scale"]) ** 2)
@@ -80,10 +85,13 @@ def _pretraining(job: Job, own: int, width: float, budget: Mapping[str, Any]) ->
         kept /= 2
     teacher = 0
     if "distillation" in recipe["tricks"]:
-        name = parse_backbone(recipe["tricks"]["distillation"]["teacher"])[0]
+        name = architecture_of_teacher(recipe["tricks"]["distillation"]["teacher"])
         teacher = sizes.parameters(name, width) or 0
-    states = 2 if recipe["optimizer"]["betas"] else 1
-    copies = 2 + states + (recipe["ema_decay"] is not None)
+    states = states_of(recipe["optimizer"]["name"])
+    tuning = recipe.get("tuning", {})
+    if tuning.get("head_only"):
+        states = 0
+    copies = 2 + states + (recipe["ema_decay"] is not None) + tuning.get("best_weights", False)
     images = max(2, round(recipe["batch_size"] * budget["batch_size_scale"]))
     return StepNeed(
         fixed=4 * (copies * own + teacher),

@@ -14,7 +14,7 @@ from engine.machine_limits import memory_limit, memory_of_machine
 from eval.expected_time import UNKNOWN, Forecast
 from eval.findings import amount
 from eval.gpu_hours import ASSUMED, FoundGpus, found_gpus, gpu_hours
-from eval.jobs import Job
+from eval.jobs import TRANSFERS, Job
 from eval.machine import shared_memory_need
 from eval.needed_memory import StepNeed, step_need
 from eval.plan import Plan
@@ -53,30 +53,39 @@ def needs_in_words(
     if not plan.todo:
         return []
     gpus = found_gpus() if gpus is None else gpus
-    width = benchmark.backbone.width
-    steps = {job.id: step_need(job, width) for job in plan.todo}
+    steps = {job.id: step_need(job, benchmark) for job in plan.todo}
     return [
         "Needs, computed from sizes:",
         *_hours(plan.todo, benchmark, forecast, gpus),
-        *_disk(plan.todo, benchmark, steps, out),
+        *_disk(plan.todo, benchmark, steps, out, forecast.slots),
         *_memory(plan.todo, benchmark, steps, gpus),
     ]
 
 
 def _disk(
-    todo: Sequence[Job], benchmark: Benchmark, steps: dict[str, StepNeed | None], out: Path
+    todo: Sequence[Job],
+    benchmark: Benchmark,
+    steps: dict[str, StepNeed | None],
+    out: Path,
+    slots: int,
 ) -> list[str]:
     from backbones import sizes
 
     width = benchmark.backbone.width
     artifacts = checkpoints = evidence = 0
+    passing = []
     for job in todo:
-        if job.makes_artifact:
-            artifacts += 4 * (sizes.parameters(job.spec.architecture, width) or 0)
+        made = _classifiers(job) if job.kind == "finetune" else int(job.makes_artifact)
+        artifacts += 4 * made * (sizes.parameters(job.spec.architecture, width) or 0)
         if (step := steps[job.id]) is not None:
             # All that is fixed but the gradients.
-            checkpoints += _KEPT * (step.fixed - 4 * step.parameters)
+            size = _KEPT * (step.fixed - 4 * step.parameters)
+            if job.kind == "finetune":
+                passing.append(size)
+            else:
+                checkpoints += size
         evidence += _evidence(job, benchmark)
+    checkpoints += sum(sorted(passing)[-slots:])  # those of a fold go when it is finished
     if all(sizes.parameters(job.spec.architecture, width) is None for job in todo):
         free = shutil.disk_usage(_existing(out)).free
         return [f"  disk, below {out}: unknown, of other architectures; {amount(free)} free"]
@@ -84,10 +93,11 @@ def _disk(
     free = shutil.disk_usage(_existing(out)).free
     unknown = sum(sizes.parameters(job.spec.architecture, width) is None for job in todo)
     left = f"; {unknown} jobs of other architectures not counted" if unknown else ""
+    until = ", those of fine-tuned folds until they are done" if passing else ""
     lines = [
         f"  disk, below {out}: {amount(whole)} (checkpoints {amount(checkpoints)}, {_KEPT} of each "
-        f"training; artifacts {amount(artifacts)}; evidence at most {amount(evidence)}{left}); "
-        f"{amount(free)} free"
+        f"training{until}; artifacts {amount(artifacts)}; evidence at most {amount(evidence)}"
+        f"{left}); {amount(free)} free"
     ]
     if whole > free:
         lines.append(f"  TOO LITTLE DISK: {amount(whole - free)} more are needed below {out}")
@@ -98,11 +108,21 @@ def _disk(
         said = "not counted" if data.size is None else amount(data.size)
         lines.append(f"  data read, {data.stage}: {said} in {data.root}")
     budget = benchmark.pretraining
-    images = training_images(benchmark) if budget.shrink_to else None
-    if images is not None:
+    shrunk = budget is not None and budget.shrink_to
+    images = training_images(benchmark) if shrunk else None
+    if budget is not None and images is not None:
         copies = images * _SHRUNK * budget.shrink_to**2 * 4 / 3
         lines.append(f"  disk, in the cache: {amount(round(copies))} of shrunk images, made once")
     return lines
+
+
+def _classifiers(job: Job) -> int:
+    """How many a fine-tuning leaves in its work folder: one for each fold, and with pseudo-labels
+    one for each of its rounds, of which the first is without them."""
+    recipe, division = job.protocol["recipe"], job.protocol["division"]
+    pseudo = recipe["tricks"].get("pseudo_labels")
+    rounds = 0 if pseudo is None else 1 + int(pseudo["rounds"])
+    return int(division.get("folds", 1)) * (1 + rounds)
 
 
 def data_sizes(benchmark: Benchmark) -> list[DataSize]:
@@ -112,8 +132,9 @@ def data_sizes(benchmark: Benchmark) -> list[DataSize]:
     found = []
     for stage in benchmark.stages:
         root: Path = getattr(benchmark, stage).root
-        if root.is_dir():
-            found.append(DataSize(stage=stage, root=root, size=_bytes_below(root)))
+        if root.exists():  # beside a CSV file may lie anything
+            size = _bytes_below(root) if root.is_dir() else None
+            found.append(DataSize(stage=stage, root=root, size=size))
     return found
 
 
@@ -155,7 +176,7 @@ def _memory(
 ) -> list[str]:
     lines = []
     known = [(job, step) for job in todo if (step := steps[job.id]) is not None]
-    for kind in ("classification", "detection", "segmentation"):
+    for kind in ("classification", *TRANSFERS):
         of_kind = [(step.whole, job, step) for job, step in known if job.kind == kind]
         if not of_kind:
             continue

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.archives import inner_members, members
@@ -17,6 +18,9 @@ from benchmarks.official.validation_labels import validation_name
 from benchmarks.voc_layout import read_image_set
 
 SHOWN = 10
+MANY = 40
+"""Above so many missing files this may be another archive or folder, and their names say little."""
+_SHOWN_OF_MANY = 3
 _MOST_LIST_BYTES = 256 * 2**20
 _ADE20K_PREFIX = {"training": "ADE_train", "validation": "ADE_val"}
 
@@ -27,13 +31,38 @@ def require_complete(release: Release, root: Path, source: Path) -> None:
     source: a folder in which the release's archives may lie, which know the names of ImageNet's
     training images. Their names are compared, they are not read: `trickle validate` reads them.
     """
-    problems = _PROBLEMS[release.dataset](release, root, source)
-    if problems:
-        raise DataError(f"{release.title} in {root} is not as published:\n" + "\n".join(problems))
+    count = _COUNTS[release.dataset](release, root, source)
+    if not count.problems:
+        return
+    text = "\n".join([f"{release.title} in {root} is not as published:", *count.problems])
+    if count.missing > MANY:
+        most = "almost all: " if count.missing > 0.9 * count.published else ""
+        lost = f"{most}{count.missing:,} of {count.published:,} files are missing"
+        text = f"{lost}. Is this the right archive, or folder, for {release.title}?\n{text}"
+    raise DataError(text)
 
 
-def _imagenet(release: Release, root: Path, source: Path) -> list[str]:
-    problems = []
+@dataclass(kw_only=True)
+class _Count:
+    """problems: lines for a person. missing: files, of the published ones that were looked for."""
+
+    problems: list[str] = field(default_factory=list)
+    missing: int = 0
+    published: int = 0
+
+    def compare(self, published: Collection[str], found: Collection[str]) -> None:
+        """By name."""
+        self.add(len(set(published) - set(found)), len(published))
+        self.problems += _differences(published, found)
+
+    def add(self, missing: int, published: int) -> None:
+        self.missing += missing
+        self.published += published
+
+
+def _imagenet(release: Release, root: Path, source: Path) -> _Count:
+    result = _Count()
+    problems = result.problems
     for split in release.counts:
         require_folder(root / split, "images in folders such as n01440764")
     if lost := set(_folders(root / "val")) ^ set(_folders(root / "train")):
@@ -50,20 +79,23 @@ def _imagenet(release: Release, root: Path, source: Path) -> list[str]:
         if split == "val":
             names = {name for images in found.values() for name in images}
             published = {validation_name(number) for number in range(1, expected + 1)}
-            problems += _differences(published, names)
+            result.compare(published, names)
         else:
-            problems += _training_differences(release, found, root, source)
-    return problems
+            _compare_training(result, release, found, root, source)
+    return result
 
 
-def _training_differences(
-    release: Release, found: dict[str, set[str]], root: Path, source: Path
-) -> list[str]:
+def _compare_training(
+    result: _Count, release: Release, found: dict[str, set[str]], root: Path, source: Path
+) -> None:
     """By name where there is something that knows the names; else what no name may be."""
     published = _published_training(release, root, source)
     if published is not None:
         names = {f"{wnid}/{image}" for wnid, images in found.items() for image in images}
-        return _differences(published, names)
+        result.compare(published, names)
+        return
+    total, expected = sum(map(len, found.values())), release.counts["train"]
+    result.add(max(0, expected - total), expected)
     strays = [
         f"{wnid}/{image}"
         for wnid, images in found.items()
@@ -71,11 +103,11 @@ def _training_differences(
         if not re.fullmatch(rf"{re.escape(wnid)}_[0-9]+\.JPEG", image)
     ]
     lines = _differences((), strays)
-    if strays or sum(map(len, found.values())) != release.counts["train"]:
+    if strays or total != expected:
         few = min(found, key=lambda name: len(found[name]), default=None)
         least = "" if few is None else f"; the fewest, {len(found[few]):,}, are in {few}"
         lines.append(f"  {release.archives[0].name} in {source} would tell their names{least}")
-    return lines
+    result.problems += lines
 
 
 def _published_training(release: Release, root: Path, source: Path) -> set[str] | None:
@@ -97,8 +129,9 @@ def _published_training(release: Release, root: Path, source: Path) -> set[str] 
     return {f"{line.split()[0]}.JPEG" for line in lines if line.strip()}
 
 
-def _voc(release: Release, root: Path, source: Path) -> list[str]:
-    problems: list[str] = []
+def _voc(release: Release, root: Path, source: Path) -> _Count:
+    result = _Count()
+    problems = result.problems
     for split, expected in release.counts.items():
         year = split.split("/")[0]
         try:
@@ -115,13 +148,15 @@ def _voc(release: Release, root: Path, source: Path) -> list[str]:
             for folder in ("JPEGImages", "Annotations")
             for name in os.listdir(root / year / folder)
         }
-        if lost := wanted - there:
+        lost = wanted - there
+        result.add(len(lost) + 2 * max(0, expected - len(ids)), 2 * expected)
+        if lost:
             problems += [f"{len(lost):,} files of {split} are missing:", *_shown(lost)]
-    return problems
+    return result
 
 
-def _ade20k(release: Release, root: Path, source: Path) -> list[str]:
-    problems = []
+def _ade20k(release: Release, root: Path, source: Path) -> _Count:
+    result = _Count()
     for split, expected in release.counts.items():
         stems = [f"{_ADE20K_PREFIX[split]}_{number:08d}" for number in range(1, expected + 1)]
         for part, suffix in (("images", ".jpg"), ("annotations", ".png")):
@@ -130,12 +165,13 @@ def _ade20k(release: Release, root: Path, source: Path) -> list[str]:
             names = {name for name in os.listdir(folder) if name.endswith(suffix)}
             published = {f"{stem}{suffix}" for stem in stems}
             if names != published:
-                problems.append(f"{folder}: {len(names):,} files, {expected:,} were expected")
-                problems += _differences(published, names)
-    return problems
+                number = f"{len(names):,} files, {expected:,} were expected"
+                result.problems.append(f"{folder}: {number}")
+            result.compare(published, names)
+    return result
 
 
-_PROBLEMS: dict[str, Callable[[Release, Path, Path], list[str]]] = {
+_COUNTS: dict[str, Callable[[Release, Path, Path], _Count]] = {
     "imagenet": _imagenet,
     "voc": _voc,
     "ade20k": _ade20k,
@@ -155,8 +191,9 @@ def _differences(published: Collection[str], found: Collection[str]) -> list[str
 
 def _shown(names: Iterable[str]) -> list[str]:
     every = sorted(names)
-    more = [f"    and {len(every) - SHOWN:,} more"] if len(every) > SHOWN else []
-    return [*(f"    {name}" for name in every[:SHOWN]), *more]
+    shown = _SHOWN_OF_MANY if len(every) > MANY else SHOWN
+    more = [f"    and {len(every) - shown:,} more"] if len(every) > shown else []
+    return [*(f"    {name}" for name in every[:shown]), *more]
 
 
 def _folders(folder: Path) -> list[str]:

@@ -13,6 +13,9 @@ from backbones.model_card import render_model_card
 from eval.export.source import Source, load_source
 from eval.export.targets import TARGETS, ExportError, Use
 
+_ANY_IMAGES = ("onnx",)
+"""Targets whose file says how the images are represented."""
+
 Write = Callable[[Source, Path], Use]
 _WRITERS = {
     "torchvision": ("to_torchvision", "write_torchvision"),
@@ -47,6 +50,7 @@ def export(
     with atomic_directory(folder) as temporary:
         source = load_source(artifact)
         try:
+            _check_images(source, target)
             use = _writer(target)(source, temporary)
         except ExportError as error:
             raise ExportError(
@@ -61,6 +65,15 @@ def export(
     return folder, use(given)
 
 
+def _check_images(source: Source, target: str) -> None:
+    shown = source.card.preprocessing.representation
+    if shown is not None and target not in _ANY_IMAGES:
+        raise ExportError(
+            f"{target} feeds its networks red, green, blue; this one's images are represented as "
+            f"{shown.kind}"
+        )
+
+
 def _writer(target: str) -> Write:
     module, name = _WRITERS[target]
     write: Write = getattr(import_module(f"eval.export.{module}"), name)
@@ -73,6 +86,10 @@ def _others(source: Source, target: str) -> list[str]:
 
     card = source.card
     impossible = {target}
+    if card.preprocessing.representation is not None:
+        return [name for name in _ANY_IMAGES if name != target]
+    if source.hidden_layers:
+        impossible |= {"torchvision", "timm", "huggingface"}
     if isinstance(torchvision_form(card), str):
         impossible.add("torchvision")
     timms_own = card.architecture.startswith("timm:")

@@ -12,9 +12,9 @@ RELATIVE_TOLERANCE = 1e-5
 """Of a map's greatest value. Where both networks do the same operations all bits are equal."""
 
 
-def trial_images(side: int, batch: int = 1) -> Tensor:
-    """(batch, 3, side, side) normally distributed numbers, the same in every call."""
-    return torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(0))
+def trial_images(side: int, batch: int = 1, *, channels: int = 3) -> Tensor:
+    """(batch, channels, side, side) normally distributed numbers, the same in every call."""
+    return torch.randn(batch, channels, side, side, generator=torch.Generator().manual_seed(0))
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:

@@ -48,7 +48,7 @@ def write_onnx(source: Source, folder: Path) -> Use:
             "import onnxruntime",
             f"backbone = onnxruntime.InferenceSession({str(place / 'backbone.onnx')!r})",
             "backbone.get_modelmeta().custom_metadata_map  # says the preprocessing",
-            'c2, c3, c4, c5 = backbone.run(None, {"image": images})  # float32 (B, 3, H, W)',
+            'c2, c3, c4, c5 = backbone.run(None, {"image": images})  # float32 (B, C, H, W)',
         ]
         if source.head:
             file = str(place / "classifier.onnx")
@@ -80,11 +80,11 @@ def _export(module: _Call, outputs: Sequence[str], source: Source, path: Path) -
         # or to its size (attention) are exported again at one size.
         with suppress(_Refused):
             _convert(module, outputs, source, path, any_size=True)
-            _check(module, path, [*sizes, (97, 130)])
+            _check(module, path, [*sizes, (97, 130)], channels=source.channels)
             return
     try:
         _convert(module, outputs, source, path, any_size=False)
-        _check(module, path, sizes)
+        _check(module, path, sizes, channels=source.channels)
     except _Refused as error:
         raise ExportError(f"{source.card.architecture} has no ONNX form: {error}") from error
 
@@ -106,7 +106,7 @@ def _convert(
             logging.disable(logging.WARNING)
             program = torch.onnx.export(
                 module,
-                (trial_images(source.backbone.native_size),),
+                (trial_images(source.backbone.native_size, channels=source.channels),),
                 dynamo=True,
                 input_names=["image"],
                 output_names=list(outputs),
@@ -122,12 +122,15 @@ def _convert(
     program.save(path, external_data=False)
 
 
-def _check(module: nn.Module, path: Path, sizes: Sequence[tuple[int, int]]) -> None:
+def _check(
+    module: nn.Module, path: Path, sizes: Sequence[tuple[int, int]], *, channels: int
+) -> None:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path)
     for batch, (height, width) in enumerate(sizes, start=1):
-        images = trial_images(max(height, width), batch)[..., :height, :width].contiguous()
+        images = trial_images(max(height, width), batch, channels=channels)
+        images = images[..., :height, :width].contiguous()
         with torch.no_grad():
             expected = module(images)
         expected = expected if isinstance(expected, tuple) else (expected,)
@@ -152,4 +155,5 @@ def _metadata(source: Source) -> dict[str, str]:
         "channels": json.dumps(card.features.channels),
         "strides": json.dumps(card.features.strides),
         "sha256": str(card.sha256),
+        **({"classes": json.dumps(source.class_names)} if source.class_names else {}),
     }

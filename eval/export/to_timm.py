@@ -29,10 +29,6 @@ from eval.export.timm_form import NamedModel, timm_form
 WEIGHTS = "model.safetensors"
 _TIMM = "timm:"
 _PUBLISHED = ("input_size", "test_input_size", "crop_pct", "test_crop_pct", "crop_mode")
-_OF_OTHER_WEIGHTS = (
-    *("test_input_size", "crop_pct", "test_crop_pct", "tag", "license", "origin_url", "paper_ids"),
-    *("url", "hf_hub_id", "description", "notes"),
-)
 _OF_THE_NETWORK = (
     "architecture",
     "fixed_input_size",
@@ -57,7 +53,9 @@ def write_timm(source: Source, folder: Path) -> Use:
     """Writes the checkpoint and its pretrained_cfg.json; otherwise as `write_torchvision`."""
     made = _make(source)
     write_bytes_atomic(folder / WEIGHTS, safetensors.torch.save(_plain(made.state)))
-    write_json_atomic(folder / "pretrained_cfg.json", _whole_cfg(source, made))
+    write_json_atomic(
+        folder / "pretrained_cfg.json", {**_whole_cfg(source, made), **_labels(source, made)}
+    )
     arguments = "".join(f", {key}={value!r}" for key, value in made.arguments.items())
 
     def use(place: Path) -> str:
@@ -82,7 +80,9 @@ def write_huggingface(source: Source, folder: Path) -> Use:
         )
     made.model.pretrained_cfg = _whole_cfg(source, made)
     arguments = {k: v for k, v in made.arguments.items() if k != "num_classes"}
-    save_config_for_hf(made.model, folder / "config.json", model_args=arguments)
+    save_config_for_hf(
+        made.model, folder / "config.json", model_config=_labels(source, made), model_args=arguments
+    )
     # Not by timm's save_for_hf, whose file no other user of the machine may read.
     write_bytes_atomic(folder / WEIGHTS, safetensors.torch.save(_plain(made.state)))
     front = "---\nlibrary_name: timm\ntags:\n- timm\n- image-classification\n---\n\n"
@@ -107,6 +107,7 @@ def _make(source: Source) -> _Export:
 
 
 def _make_ours(source: Source, form: NamedModel) -> _Export:
+    source.check_linear("timm")
     arguments = {**form.arguments, "num_classes": source.num_classes}
     state = named_state(source, form)
     model = timm.create_model(form.name, pretrained=False, **arguments)
@@ -149,6 +150,7 @@ class _Incomplete(Exception):
 def _make_whole(
     source: Source, backbone: TimmBackbone, images: Tensor, expected: tuple[Tensor, ...]
 ) -> _Export:
+    source.check_linear("timm")
     name = backbone.architecture.removeprefix(_TIMM)
     arguments = {**dict(backbone.plan.arguments), "num_classes": source.num_classes}
     model: Any = timm.create_model(name, pretrained=False, **arguments)
@@ -195,15 +197,17 @@ def _whole_cfg(source: Source, made: _Export) -> dict[str, Any]:
     return {**found, **ours, **({"license": license_} if license_ else {})}
 
 
-def _pretrained_cfg(source: Source) -> dict[str, Any]:
-    """timm's words for the preprocessing; mean and std on the scale 0..1.
+def _labels(source: Source, made: _Export) -> dict[str, list[str]]:
+    """In timm's words; nothing where they are not known, or the model has no classifier."""
+    names = source.class_names
+    return {"label_names": names} if names and made.model.num_classes == len(names) else {}
 
-    What timm knows of the architecture's own weights is not of these: None takes it away.
-    """
+
+def _pretrained_cfg(source: Source) -> dict[str, Any]:
+    """timm's words for the preprocessing; mean and std on the scale 0..1."""
     prep: Preprocessing = source.card.preprocessing
     side = source.backbone.native_size
     return {
-        **dict.fromkeys(_OF_OTHER_WEIGHTS),
         "mean": [round(v / 255, 8) for v in prep.mean],
         "std": [round(v / 255, 8) for v in prep.std],
         "interpolation": prep.interpolation,

@@ -21,6 +21,7 @@ def write_torchvision(source: Source, folder: Path) -> Use:
     form = torchvision_form(source.card)
     if isinstance(form, str):
         raise ExportError(form)
+    source.check_linear("torchvision")
     state = named_state(source, form)
     model = _model(form, source.num_classes)
     load_strictly(model, state)

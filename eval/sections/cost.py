@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from eval.intervals import interval
 from eval.sections.by_backbone import named
+from eval.sections.classifiers import by_backbone
 from eval.sections.common_seeds import by_seed
 from eval.sections.cost_grid import cost_grid
 from eval.sections.material import Material
@@ -16,12 +18,12 @@ from eval.sections.prices import (
     machines_of,
     prices_of,
     speeds_of,
-    teacher_of,
 )
 from eval.sections.score_over_cost import RULE, trade
 from eval.sections.section import Block, Paragraph, Section
 from eval.sections.work import macs, step_times
 from eval.tables import duration
+from eval.teachers import teacher_of
 from eval.text import in_one_line
 
 
@@ -59,6 +61,8 @@ def _training_lead(material: Material, prices: Sequence[Price]) -> str:
     steps = step_times(material.records)
     if steps is not None:
         return _work_lead(steps, known)
+    if not known and (tuned := _tuning_lead(material)):
+        return tuned
     if not known:
         return "No backbone of this table was trained here, so that its training has no cost."
     low, _ = min(known, key=lambda item: item[0])
@@ -69,6 +73,25 @@ def _training_lead(material: Material, prices: Sequence[Price]) -> str:
     return (
         f"Pretraining takes from {duration(low)} to {duration(high)} "
         f"({in_one_line(most.name)}{taught})."
+    )
+
+
+def _tuning_lead(material: Material) -> str:
+    """Of fine-tunings of backbones that were not pretrained here; empty for none."""
+    rows = by_backbone(material.of_task("finetune"))
+    times = {
+        name: mean
+        for name, records in rows.items()
+        if (mean := interval([r.cost["seconds"] for r in records if "seconds" in r.cost]))
+    }
+    if not times:
+        return ""
+    low, high = (pick(times, key=lambda name: times[name].mean) for pick in (min, max))
+    if low == high:
+        return f"Fine-tuning {in_one_line(low)} took {duration(times[low].mean)}."
+    return (
+        f"Fine-tuning takes from {duration(times[low].mean)} ({in_one_line(low)}) to "
+        f"{duration(times[high].mean)} ({in_one_line(high)})."
     )
 
 
@@ -106,9 +129,9 @@ def _left_out(material: Material, prices: Sequence[Price], speeds: Speeds) -> li
             "they differ by is the machines', too."
         )
     taught = {record.backbone for record in material.records if teacher_of(record) is not None}
-    unknown_teachers = [p.name for p in prices if p.teacher is None and p.name in taught]
-    if unknown_teachers:
-        said.append(
-            f"The time of the teacher is not known, and not in the sum: {named(unknown_teachers)}."
-        )
+    if unknown := [p.name for p in prices if p.spent_on_teacher is None and p.name in taught]:
+        work = any(price.currency == "work" for price in prices)
+        what = "work" if work else "time"
+        lacks = "so that there is no sum" if work else "and not in the sum"
+        said.append(f"The {what} of the teacher is not known, {lacks}: {named(unknown)}.")
     return said

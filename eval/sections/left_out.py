@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from eval.jobs import FINE_TUNINGS
+from eval.jobs import TRANSFERS
 from eval.records import TaskName
 from eval.sections.material import Material
 from eval.sections.section import Grid, Section, texts
+from eval.specs import expected_tasks
 from eval.summary import TASK_OF_METRIC
 from eval.tables import problem_lines
 from eval.text import in_one_line
@@ -85,10 +86,10 @@ def _incomplete(material: Material) -> list[tuple[str, str]]:
 
 def _missing(material: Material) -> Iterator[tuple[str, str]]:
     by_cell = {(r.backbone, r.task, r.seed): r for r in material.records}
-    tasks: list[TaskName] = [task for task in FINE_TUNINGS if task in material.table.tasks]
+    tasks: list[TaskName] = [task for task in TRANSFERS if task in material.table.tasks]
     for row in material.table.rows:
         name = row.name.backbone
-        for task in tasks:
+        for task in expected_tasks(name, tasks):
             metrics = [metric for metric, of in TASK_OF_METRIC.items() if of == task]
             not_run = []
             for seed in material.table.seeds:

@@ -12,6 +12,7 @@ from eval.records import Record, TaskName
 from eval.sections.material import Material
 from eval.sections.work import step_times, teachers_forward, work_of
 from eval.summary import Row
+from eval.teachers import by_name, teacher_of
 
 SCORES: dict[str, TaskName] = {"mAP": "detection", "mIoU": "segmentation"}
 """What is bought, and the task that measures it."""
@@ -67,13 +68,14 @@ def prices_of(material: Material) -> list[Price]:
         if record.status == "ok":
             by_row[record.backbone].append(record)
     currency: Currency = "time" if step_times(material.records) is None else "work"
+    teachers = by_name([*material.records, *material.teachers])
     prices = []
     for row in material.table.rows:
         records = by_row.get(row.name.backbone, [])
         trained = [record for record in records if record.task == "classification"]
         times = {r.seed: r.cost["seconds"] for r in trained if "seconds" in r.cost}
-        teacher = _teacher_seconds(records, by_row)
-        work, teachers_work = _work(trained, by_row)
+        teacher = _teacher_seconds(trained, teachers)
+        work, teachers_work = _work(trained, teachers)
         tunings = {task: interval(_seconds(records, task)) for task in SCORES.values()}
         prices.append(
             Price(
@@ -97,47 +99,43 @@ def _seconds(records: Iterable[Record], task: str) -> list[float]:
     return [r.cost["seconds"] for r in records if r.task == task and "seconds" in r.cost]
 
 
-def _teacher_seconds(
-    records: Sequence[Record], by_row: Mapping[str, Sequence[Record]]
-) -> float | None:
-    """Of the teacher's training: what the student's record says, else the teacher's own row."""
-    found = [
-        record.cost["teacher_seconds"]
-        for record in records
-        if record.task == "classification" and "teacher_seconds" in record.cost
-    ]
+def _teacher_seconds(trained: Sequence[Record], teachers: Mapping[str, Record]) -> float | None:
+    """Of the teacher's training: what the student's record says, else the teacher's own."""
+    found = [r.cost["teacher_seconds"] for r in trained if "teacher_seconds" in r.cost]
     if found:
         return max(found)
-    name = next((teacher for r in records if (teacher := teacher_of(r)) is not None), None)
-    own = interval(_seconds(by_row.get(name, []), "classification")) if name is not None else None
-    return None if own is None else own.mean
+    teacher = _teacher_of_any(trained, teachers)
+    if teacher is None or "seconds" not in teacher.cost:
+        return None
+    return teacher.cost["seconds"] + teacher.cost.get("teacher_seconds", 0.0)
 
 
 def _work(
-    trained: Sequence[Record], by_row: Mapping[str, Sequence[Record]]
+    trained: Sequence[Record], teachers: Mapping[str, Record]
 ) -> tuple[dict[int, float], float | None]:
-    """By seed, with the teacher's forward pass; and of the teacher's training. No seed where the
-    teacher's is not known: the sum would be too small."""
+    """By seed, with the teacher's forward pass; and of the teacher's training, its own teacher's
+    included. No seed where the teacher's is not known: the sum would be too small."""
     found = {r.seed: work for r in trained if (work := work_of(r)) is not None}
-    name = next((teacher for r in trained if (teacher := teacher_of(r)) is not None), None)
-    if name is None:
+    if all(teacher_of(record) is None for record in trained):
         return found, None
-    teachers = [r for r in by_row.get(name, []) if r.task == "classification"]
-    own = interval([work for r in teachers if (work := work_of(r)) is not None])
-    if own is None:
+    teacher = _teacher_of_any(trained, teachers)
+    if teacher is None:
         return {}, None
-    passes = {r.seed: teachers_forward(r, teachers[0]) for r in trained if r.seed in found}
+    # Without itself: records of several recipes of one name could make a circle.
+    others = {name: record for name, record in teachers.items() if record is not teacher}
+    own, above = _work([teacher], others)
+    if teacher.seed not in own:
+        return {}, None
+    passes = {r.seed: teachers_forward(r, teacher) for r in trained if r.seed in found}
     return {
         seed: work + more for seed, work in found.items() if (more := passes[seed]) is not None
-    }, own.mean
+    }, own[teacher.seed] + (above or 0.0)
 
 
-def teacher_of(record: Record) -> str | None:
-    """The name that a pretraining's recipe gives its teacher."""
-    found: object = record.protocol if record.task == "classification" else None
-    for key in ("recipe", "tricks", "distillation", "teacher"):
-        found = found.get(key) if isinstance(found, dict) else None
-    return found if isinstance(found, str) else None
+def _teacher_of_any(trained: Sequence[Record], teachers: Mapping[str, Record]) -> Record | None:
+    """The seeds of a row have one teacher."""
+    name = next((teacher for r in trained if (teacher := teacher_of(r)) is not None), None)
+    return None if name is None else teachers.get(name)
 
 
 def speeds_of(material: Material, prices: Sequence[Price], size: str) -> Speeds:

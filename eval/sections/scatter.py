@@ -38,6 +38,11 @@ def narrow_size(names: int) -> tuple[float, float]:
     return NARROW_WIDTH, 3.0 + LINE_INCHES * min(names, MOST_LABELS)
 
 
+def is_narrow(figure: Any) -> bool:
+    """Whether it is drawn for a telephone."""
+    return bool(figure.get_size_inches()[0] < _NARROW)
+
+
 def percent_limits(values: Sequence[Interval]) -> tuple[float, float]:
     """Room for all means, and for their intervals as far as the means' own range goes again: the
     interval of two seeds may be wider than everything else. Within what a percentage can be, but
@@ -80,7 +85,7 @@ def name_beside(axes: Any, points: Sequence[tuple[float, float, str]]) -> None:
     from matplotlib.collections import LineCollection
 
     named = sorted(points, key=lambda point: -point[1])[:MOST_LABELS]
-    if axes.figure.get_size_inches()[0] < _NARROW:
+    if is_narrow(axes.figure):
         _name_below(axes, named)
         return
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()

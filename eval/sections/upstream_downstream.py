@@ -14,7 +14,7 @@ from eval.sections.papers_finding import finding_blocks
 from eval.sections.rank_pairs import FEWEST, RankPair, is_control, is_evidence, rank_pair
 from eval.sections.scatter import MOST_LABELS, height_for, narrow_size
 from eval.sections.section import Block, Cell, Grid, Plot, Section, number
-from eval.sections.upstream_plots import MOST_NUMBERS, Point, draw_named, draw_panels, panels_height
+from eval.sections.upstream_plots import MOST_NUMBERS, Point, draw_named, draw_panels, panels_size
 from eval.significance import RankCorrelation, holm
 from eval.softened_labels import Test, run_tests
 
@@ -283,7 +283,8 @@ def _panels_plot(panels: Mapping[str, Sequence[Point]], downstream: str, pairs: 
         alt=f"Scatter plots of {len(panels)} probes against {downstream}; Kendall's tau of the "
         f"pretrained backbones: {taus}.",
         draw=draw_panels({_UPSTREAM[name][1]: of for name, of in panels.items()}, y=downstream),
-        size=(9.0, panels_height(len(panels), names)),
+        size=panels_size(len(panels), names),
+        narrow=panels_size(len(panels), names, narrow=True),
     )
 
 

@@ -12,14 +12,17 @@ from eval.sections.scatter import (
     LABEL_SIZE,
     LINE_INCHES,
     MANY,
+    NARROW_WIDTH,
     bar,
+    is_narrow,
     label,
     name_beside,
     percent_limits,
 )
 
 _PANELS = 3
-"""In a row."""
+"""In a row, where it is not for a telephone."""
+_PANELS_WIDTH = 9.0
 _PANEL_INCHES = 2.6
 MOST_NUMBERS = 20
 """In a panel, the best by its height."""
@@ -60,23 +63,24 @@ def draw_named(points: Sequence[Point], *, x: str, y: str) -> Callable[[Any], No
     return draw
 
 
-def panels_height(panels: int, names: int) -> float:
-    """Inches of what `draw_panels` draws."""
-    return _PANEL_INCHES * math.ceil(panels / _PANELS) + _key_height(names)
+def panels_size(panels: int, names: int, *, narrow: bool = False) -> tuple[float, float]:
+    """Inches of what `draw_panels` draws; narrow: one panel below the other, for a telephone."""
+    width, columns = (NARROW_WIDTH, 1) if narrow else (_PANELS_WIDTH, _PANELS)
+    return width, _PANEL_INCHES * math.ceil(panels / columns) + _key_height(names, columns)
 
 
-def _key_height(names: int) -> float:
-    return 0.2 + LINE_INCHES * math.ceil(min(names, MOST_NUMBERS) / _PANELS)
+def _key_height(names: int, columns: int) -> float:
+    return 0.2 + LINE_INCHES * math.ceil(min(names, MOST_NUMBERS) / columns)
 
 
 def draw_panels(panels: Mapping[str, Sequence[Point]], *, y: str) -> Callable[[Any], None]:
     """One scatter for each upstream score, points numbered, and the numbers' names below them."""
 
     def draw(figure: Any) -> None:
-        rows = math.ceil(len(panels) / _PANELS)
-        columns = min(len(panels), _PANELS)
+        most = 1 if is_narrow(figure) else _PANELS
+        rows, columns = math.ceil(len(panels) / most), min(len(panels), most)
         names = len({point.number for points in panels.values() for point in points})
-        heights = [*[_PANEL_INCHES] * rows, _key_height(names)]
+        heights = [*[_PANEL_INCHES] * rows, _key_height(names, most)]
         grid = figure.add_gridspec(rows + 1, columns, height_ratios=heights)
         known: dict[int, str] = {}
         for place, (x, points) in enumerate(panels.items()):
@@ -91,19 +95,19 @@ def draw_panels(panels: Mapping[str, Sequence[Point]], *, y: str) -> Callable[[A
                     textcoords="offset points",
                     fontsize=LABEL_SIZE,
                 )
-        _key(figure.add_subplot(grid[rows, :]), known)
+        _key(figure.add_subplot(grid[rows, :]), known, most)
 
     return draw
 
 
-def _key(axes: Any, names: Mapping[int, str]) -> None:
+def _key(axes: Any, names: Mapping[int, str], columns: int) -> None:
     axes.axis("off")
     lines = [f"{number}  {names[number]}" for number in sorted(names)]
-    length = math.ceil(len(lines) / _PANELS)
-    for column in range(_PANELS):
+    length = math.ceil(len(lines) / columns)
+    for column in range(columns):
         part = lines[column * length : (column + 1) * length]
         axes.text(
-            column / _PANELS,
+            column / columns,
             1,
             "\n".join(part),
             transform=axes.transAxes,

@@ -179,7 +179,7 @@ def _arrow(worth: Worth | None) -> Cell:
         arrow = "↑" if worth.verdict == "better" else "↓"
         text = f"{arrow} {mean} {_bounds(worth.difference)}"
     else:
-        text = f"– {mean} {'not tested' if worth.p_value is None else 'no evidence'}"
+        text = f"{mean} {'not tested' if worth.p_value is None else 'no evidence'}"
     return Cell(text=text, sort=worth.difference.mean)
 
 
@@ -245,7 +245,9 @@ def _text(worth: Worth) -> str:
     mean = number(worth.difference.mean, signed=True).text
     if worth.difference.ci95 is None:
         return f"{mean}, one difference: not tested"
-    verdict = " no evidence" if worth.verdict == "no evidence" else ""
+    verdict = ""
+    if worth.verdict == "no evidence":
+        verdict = " not tested" if worth.p_value is None else " no evidence"
     by_image = " by image" if worth.units == "images" else ""
     return f"{mean} {_bounds(worth.difference)}{verdict}{by_image}"
 

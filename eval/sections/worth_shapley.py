@@ -58,7 +58,7 @@ def _cell(found: Shapley) -> Cell:
     if value.ci95 is not None:
         text += f" [{value.ci95[0]:+.1f}, {value.ci95[1]:+.1f}]"
     if found.verdict == "no evidence":
-        text += " no evidence"
+        text += " not tested" if found.p_value is None else " no evidence"
     lines = [f"over {value.n} seed{'s' * (value.n > 1)}"]
     if found.p_value is not None:
         lines.append(f"p = {found.p_value:.3g} after correction")

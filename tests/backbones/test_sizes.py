@@ -39,6 +39,16 @@ def test_every_architecture_is_in_it() -> None:
     assert parameters("timm:resnet50") is gmacs("timm:resnet50") is kept_bytes("timm:x") is None
 
 
+def test_torchvisions_have_one_width() -> None:
+    """torchvision's own table says 11,689,512 and 1.814 GMACs, its classifier included."""
+    classifier = 512 * 1000 + 1000
+    for width in (1.0, 0.25):
+        assert parameters("torchvision:resnet18", width) == 11_689_512 - classifier
+        assert gmacs("torchvision:resnet18", width) == pytest.approx(1.814, rel=1e-3)
+        assert kept_bytes("torchvision:resnet18", width) == kept_bytes("resnet18b")
+    assert parameters("torchvision:vgg16") is None
+
+
 @pytest.mark.parametrize(
     ("architecture", "width", "tolerance"),
     [

@@ -15,7 +15,7 @@ import tarfile
 import tomllib
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -364,6 +364,30 @@ def test_an_unpacked_tree_with_three_files_missing(
     refused(miniature.release, source, target, *names, "missing:", "Restore it")
     if dataset == "imagenet":
         refused(miniature.release, source, target, "train holds 22 images, 24 were expected")
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_of_a_tree_that_is_mostly_missing_that_is_said_first(
+    tmp_path: Path, miniatures: dict[str, Miniature], dataset: str
+) -> None:
+    """As of another data set in the same layout; the counts are by hand."""
+    miniature = miniatures[dataset]
+    official_archives.write_all(tmp_path, miniature.content.items())
+    counts, said = {
+        # 24 and 9 images are there.
+        "imagenet": ({"train": 1000, "val": 1000}, "almost all: 1,967 of 2,000"),
+        # 10, 10 and 5, each with its annotation.
+        "voc": ({**dict.fromkeys(miniature.release.counts, 40)}, "190 of 240"),
+        # 8 and 4, with their annotations.
+        "ade20k": ({"training": 30, "validation": 30}, "96 of 120"),
+    }[dataset]
+    with pytest.raises(DataError) as caught:
+        prepare_data(replace(miniature.release, counts=counts), tmp_path, tmp_path)
+    text = str(caught.value)
+    assert text.startswith(f"{said} files are missing. Is this the right archive, or folder")
+    # Three of the names, where there are many.
+    assert text.count("ILSVRC2012_val_") == (3 if dataset == "imagenet" else 0)
+    assert ("and 988 more" in text) == (dataset == "imagenet")
 
 
 @pytest.mark.parametrize("place", ["with the archives", "with Kaggle's list", "alone"])

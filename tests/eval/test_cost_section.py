@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from scipy.stats import ttest_rel
 
 from engine.results import Metric
+from eval.image_bootstrap import ImageBootstrap
 from eval.records import Record, TaskName
 from eval.sections.cost import section
 from eval.sections.material import Material
@@ -23,6 +25,8 @@ from eval.sections.pareto_plot import draw_front
 from eval.sections.scatter import height_for
 from eval.sections.section import Grid, Paragraph, Plot, Section
 from eval.summary import RowName, make_table
+from eval.teachers import teachers_records
+from tests.eval.drawn_by_image import DrawnByImage
 
 Make = Callable[..., Record]
 CONTROL = "scratch:resnet50d"
@@ -256,6 +260,89 @@ def test_times_of_a_busy_machine_are_not_the_cost(make: Callable[..., Record]) -
     assert "images/s" not in " ".join(
         note for block in said.blocks if isinstance(block, Grid) for note in block.notes
     )
+
+
+def test_the_work_of_a_student_is_its_own_and_that_of_its_teachers(
+    make: Callable[..., Record],
+) -> None:
+    """The teacher is no row: it was only pretrained; and it had a teacher itself."""
+    budget = {"image_size": 224}
+
+    def trained(name: str, seconds: float, gmacs: float, teacher: str | None = None) -> Record:
+        tricks = {} if teacher is None else {"distillation": {"teacher": teacher}}
+        return make(
+            name, "classification", {"top1": 60.0}, seconds=seconds, iterations=100.0,
+            protocol={"recipe": {"batch_size": 10, "tricks": tricks}, "budget": budget},
+            backbone_gmacs=gmacs, backbone_gmacs_image_size=224.0,
+        )  # fmt: skip
+
+    # Equal steps of 1 and of 5 seconds: work counts.
+    rows = [trained("a", 100.0, 2.0), trained("c", 500.0, 2.0), trained("b", 150.0, 2.0, "large")]
+    scores = {"a": 30.0, "b": 40.0, "c": 29.0}
+    rows += [make(name, "detection", {"mAP": score}) for name, score in scores.items()]
+    teachers = [trained("large", 300.0, 5.0, "huge"), trained("huge", 900.0, 7.0)]
+    others = [
+        trained("large", 1.0, 999.0).model_copy(update={"seed": 1}),  # of no teacher's seed
+        trained("huge", 1.0, 999.0).model_copy(update={"protocol": {"budget": "another"}}),
+    ]
+    material = material_of(rows, ["a", "b", "c"])
+    found = made(material)
+    assert grid(found, COSTS)["b"]["work"].text == "–"
+    assert any("so that there is no sum: b" in text for text in found.left_out)
+
+    known = teachers_records(rows, [*rows, *others, *teachers])
+    assert {record.backbone: record.cost["seconds"] for record in known} == {
+        "large": 300.0,
+        "huge": 900.0,
+    }
+    found = made(replace(material, teachers=known))
+    # By hand, of 1000 images, in giga-MACs: three passes of each training, and one of its teacher.
+    own, large, huge = 3 * 2 + 5, 3 * 5 + 7, 3 * 7
+    cell = grid(found, COSTS)["b"]["work"]
+    assert cell.sort == 1000 * 1e9 * (own + large + huge)
+    assert cell.detail == "43 tera-MACs of them for its teacher's own training"
+    assert not any("teacher" in text or "not known" in text for text in found.left_out)
+    gains = grid(found, "What the extra work buys")
+    assert gains["b"]["mAP per extra tera-MAC"].sort == pytest.approx(10 / (54 - 6))
+
+
+def test_brackets_speak_of_times_only_where_times_count(records: list[Record]) -> None:
+    def note() -> str:
+        found = made(material_of(records, ["a", "b", CONTROL]))
+        grids = [block for block in found.blocks if isinstance(block, Grid)]
+        (gains,) = [block for block in grids if block.caption.startswith("What the extra")]
+        return gains.notes[0]
+
+    assert "the 95% interval of the extra time holds 0" in note()
+    for record in records:
+        if record.task == "classification":  # equal steps, of which some take five times as long
+            record.protocol.update(recipe={"batch_size": 100}, budget={"image_size": 112})
+            record.cost.update(iterations=100.0, backbone_gmacs=2.0)
+            record.cost["seconds"] *= 5 if record.backbone == "b" else 1
+    said = note()
+    assert said.startswith("Extra work")
+    assert "time" not in said
+
+
+def test_one_seed_is_compared_over_its_images(records: list[Record]) -> None:
+    """Of rows that the table does not compare: the section tests them itself."""
+    trained = [r for r in records if r.seed == 0 and r.backbone != CONTROL]
+    lower = [
+        r if r.task != "detection" or r.backbone == "a" else r.model_copy(
+            update={"metrics": {"mAP": Metric(value=20.0, n=100)}}
+        )
+        for r in trained
+    ]  # fmt: skip
+    for p_value, gain, beaten in ((0.02, "+4.0", True), (0.2, "(+4.0)", False)):
+        drawn = DrawnByImage(p_value)
+        bootstrap = cast(ImageBootstrap, drawn)
+        found = made(replace(material_of(trained, ["a", "b"]), bootstrap=bootstrap))
+        assert grid(found, GAINS)["b"]["mAP"].text == gain
+        assert drawn.asked == {("mAP", "b", "a")}
+        # Dearer, and 10 below.
+        found = made(replace(material_of(lower, ["a", "b"]), bootstrap=bootstrap))
+        assert ("; beaten: 1 of 2" in found.lead) is beaten, found.lead
+        assert ("no evidence that it is beaten: 1 of 2" in found.lead) is not beaten
 
 
 def plots(found: Section) -> list[Plot]:

@@ -24,6 +24,7 @@ LAYERS = ("layer1", "layer2", "layer3", "layer4")
 INCEPTION = ("Conv2d_4a_3x3", "Mixed_5d", "Mixed_6e", "Mixed_7c")
 # What timm's own configuration of resnet18d says of weights that are not these.
 OF_OTHERS = ("tag", "license", "origin_url", "hf_hub_id", "test_input_size", "test_crop_pct")
+CLASSES = ("red", "green", "blue", "round", "square", "long", "none of them")
 Make = Callable[..., Path]
 
 
@@ -46,7 +47,8 @@ def make(tmp_path: Path) -> Make:
         channels = backbone.features.channels[-1]
         classifier = {"weight": torch.randn(7, channels), "bias": torch.randn(7)} if head else None
         folder = tmp_path / "artifact"
-        save_artifact(folder, backbone, {"weights": "trained", "seed": 0}, head=classifier)
+        card = {"weights": "trained", "seed": 0, "classes": CLASSES}
+        save_artifact(folder, backbone, card, head=classifier)
         return folder
 
     return made
@@ -89,6 +91,9 @@ def test_timm_loads_a_thin_resnet_d(make: Make, tmp_path: Path) -> None:
     assert model.pretrained_cfg["mean"] == pytest.approx((0.48502, 0.45796, 0.40760), abs=1e-5)
     assert model.pretrained_cfg["num_classes"] == model.num_classes == 7
     assert not {key for key in OF_OTHERS if model.pretrained_cfg.get(key)}
+    written = json.loads((tmp_path / "out/pretrained_cfg.json").read_text())
+    assert None not in written.values(), "what is not known is left out"
+    assert tuple(written["label_names"]) == CLASSES
 
 
 def test_a_folder_of_the_hub_loads_as_local_dir(make: Make, tmp_path: Path) -> None:
@@ -98,6 +103,7 @@ def test_a_folder_of_the_hub_loads_as_local_dir(make: Make, tmp_path: Path) -> N
     check(artifact, model, LAYERS)
     config = json.loads((out / "config.json").read_text())
     assert config["architecture"] == "resnet18d"
+    assert tuple(config["label_names"]) == tuple(model.pretrained_cfg["label_names"]) == CLASSES
     assert config["pretrained_cfg"]["std"] == pytest.approx((0.22899, 0.224, 0.225), abs=1e-5)
     assert not set(OF_OTHERS) & set(config["pretrained_cfg"])
     readme = (out / "README.md").read_text()
@@ -303,6 +309,7 @@ def test_onnxruntime_computes_the_same(
     session = onnxruntime.InferenceSession(out / "backbone.onnx")
     said = session.get_modelmeta().custom_metadata_map
     assert json.loads(said["preprocessing"])["mean"] == [123.68, 116.779, 103.939]
+    assert json.loads(said.get("classes", "[]")) == (list(CLASSES) if head else [])
     for batch, height, width_ in sizes:
         images = torch.randn(batch, 3, height, width_)
         with torch.no_grad():

@@ -14,9 +14,13 @@ import pytest
 from benchmarks.errors import DataError
 from benchmarks.missing_data import missing_data
 from benchmarks.prepare import ensure_ready
-from benchmarks.schema import load_benchmark
+from benchmarks.schema import FineTuneBudget, load_benchmark
+from classification.recipe import Recipe
+from classification.recipes import RECIPES
+from classification.tricks import Distillation
 from eval import requirements
 from eval.expected_time import UNKNOWN, Estimate, Forecast
+from eval.findings import amount
 from eval.gpu_hours import FoundGpus, found_gpus, gpu_hours
 from eval.gpu_rates import GPUS
 from eval.jobs import Job
@@ -27,6 +31,7 @@ from eval.requirements import needs_in_words
 from eval.specs import parse_specs
 
 ROOT = Path(__file__).parents[2]
+PAPER = load_benchmark("paper")
 Stages = Any
 
 
@@ -70,7 +75,7 @@ def test_a_v100_takes_what_the_paper_measured(name: str, minutes: float) -> None
 def test_memory_is_about_what_upstream_measured(
     benchmark: str, kind: str, images: int, gigabytes: float
 ) -> None:
-    need = step_need(job_of(benchmark, "resnet50d_mixup", kind), 1.0)
+    need = step_need(job_of(benchmark, "resnet50d_mixup", kind), load_benchmark(benchmark))
     assert need is not None
     assert (need.fixed + images * need.image) / 1e9 == pytest.approx(gigabytes, rel=0.3)
 
@@ -78,25 +83,79 @@ def test_memory_is_about_what_upstream_measured(
 def test_parameters_are_those_of_the_models() -> None:
     """As counted on them: detectors and segmentors on resnet50d."""
     for kind, counted in (("detection", 41_464_788), ("segmentation", 49_598_604)):
-        need = step_need(job_of("paper", "resnet50d_mixup", kind), 1.0)
+        need = step_need(job_of("paper", "resnet50d_mixup", kind), PAPER)
         assert need is not None
         assert need.parameters == pytest.approx(counted, rel=0.01)
     # A checkpoint of mini's detector has 21.07 MB: weights and momentum.
-    need = step_need(job_of("mini", "resnet50d_mixup", "detection"), 0.25)
+    need = step_need(job_of("mini", "resnet50d_mixup", "detection"), load_benchmark("mini"))
     assert need is not None
     assert 8 * need.parameters == pytest.approx(21.07e6, rel=0.02)
 
 
 def test_half_precision_parts_and_teachers_change_the_memory() -> None:
     def need(name: str) -> Any:
-        return step_need(job_of("paper", name, "classification"), 1.0)
+        return step_need(job_of("paper", name, "classification"), PAPER)
 
     half, single = need("resnet50d_efficient"), need("resnet50d_standard")
     assert (half.images, single.images) == (1024, 256)
     assert single.image == pytest.approx(2 * half.image, rel=1e-6)
     taught = need("resnet50d_distill")
     assert taught.fixed - need("resnet50d_smooth").fixed == 4 * 58_163_040  # resnet152d
-    assert step_need(job_of("paper", "timm:resnet18", "detection"), 1.0) is None
+    assert step_need(job_of("paper", "timm:resnet18", "detection"), PAPER) is None
+
+
+def test_a_fine_tuning_counts_its_classifiers_and_the_checkpoints_of_those_at_work(
+    tmp_path: Path,
+) -> None:
+    """Of resnet50d a quarter wide: its weights have 5.65 MiB, a checkpoint by SGD was measured to
+    have 11.5, which are weights and momentum."""
+    weights = 5_922_400
+    budget = FineTuneBudget(root=tmp_path, validation="kfold", folds=5, labelled_per_class=1)
+    for name in ("cat/1.png", "cat/2.png", "dog/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    mini = load_benchmark("mini").model_copy(update={"finetune": budget})
+
+    def said(recipe: str, seeds: list[int], slots: int) -> str:
+        specs, none = parse_specs([f"scratch:resnet50d~{recipe}"]), Records(by_key={})
+        plan = make_plan(specs, mini, ["finetune"], seeds, Path("/out"), records=none)
+        by_job = {job.id: Estimate(seconds=None, basis=UNKNOWN) for job in plan.todo}
+        forecast = Forecast(by_job=by_job, seconds=1.0, slots=slots)
+        lines = needs_in_words(plan, mini, forecast, Path("/out"), FoundGpus(models=(), known=None))
+        assert any(line.startswith("  memory, finetune: ") for line in lines)
+        return next(line for line in lines if "disk, below" in line)
+
+    # A checkpoint of AdamW has the weights, its two moments and the best weights.
+    one = said("finetune", [0, 1], 1)
+    assert f"(checkpoints {amount(2 * 4 * weights)}, " in one
+    assert f"artifacts {amount(2 * (1 + 5) * weights)}; " in one  # what folds start from, and they
+    assert f"(checkpoints {amount(2 * 2 * 4 * weights)}, " in said("finetune", [0, 1, 2], 2)
+    # Two rounds of each fold, and the copy of the last one's that is the fold's.
+    pseudo = said("finetune+pseudo_labels", [0], 1)
+    assert f"artifacts {amount((1 + 5 * 3) * weights)}; " in pseudo
+
+
+def test_a_teacher_of_others_has_no_hours_and_no_memory_that_are_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(RECIPES, "plain", Recipe())
+    plain = step_need(job_of("paper", "resnet18d_plain", "classification"), PAPER)
+    monkeypatch.setitem(RECIPES, "taught", Recipe() | Distillation("timm:test_resnet"))
+    taught = job_of("paper", "resnet18d_taught", "classification")
+    assert step_need(taught, PAPER) == plain
+    assert gpu_hours(taught, PAPER, GPUS[0]) is None
+
+
+def test_torchvisions_resnet_needs_what_ours_does_at_full_width() -> None:
+    """mini's own networks have a quarter of the width."""
+    mini = load_benchmark("mini")
+    full = mini.model_copy(update={"backbone": mini.backbone.model_copy(update={"width": 1.0})})
+    for kind in ("detection", "segmentation"):
+        theirs = job_of("mini", "torchvision:resnet18", kind)
+        ours = job_of("mini", "scratch:resnet18b", kind)
+        assert step_need(theirs, mini) == step_need(ours, full)
+        assert gpu_hours(theirs, mini, GPUS[0]) == gpu_hours(ours, full, GPUS[0])
+        assert gpu_hours(theirs, mini, GPUS[0]) is not None
 
 
 def test_the_driver_names_the_gpus(tmp_path: Path) -> None:
@@ -148,6 +207,9 @@ def test_memory_that_is_not_there_and_architectures_that_are_unknown(
     monkeypatch.setattr(requirements, "memory_of_machine", lambda: {"MemAvailable": 2**50})
     assert "DOES NOT FIT" not in said("resnet50d_mixup")
     assert "/out: unknown, of other architectures" in said("timm:resnet18")
+    known = said("torchvision:resnet18")
+    assert "unknown" not in known
+    assert "  memory, detection: " in known
 
 
 def test_too_little_disk_is_said(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:

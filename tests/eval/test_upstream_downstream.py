@@ -6,11 +6,13 @@ import itertools
 import json
 import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from scipy.stats import kendalltau
 
+from eval.image_bootstrap import ImageBootstrap
 from eval.intervals import Interval
 from eval.records import Record, TaskName
 from eval.sections.common_seeds import common_seeds
@@ -20,6 +22,7 @@ from eval.sections.section import Grid, Paragraph, Plot, Section
 from eval.sections.upstream_downstream import section
 from eval.sections.upstream_plots import Point, draw_named, draw_panels
 from eval.summary import RowName, make_table
+from tests.eval.drawn_by_image import DrawnByImage
 
 Make = Callable[..., Record]
 TASK_OF = {"top1": "classification", "mAP": "detection", "mIoU": "segmentation"}
@@ -234,6 +237,30 @@ def test_hostile_names_draw_and_many_points_are_not_all_named(make_material: Any
     drawn(found)
 
 
+def test_on_a_telephone_the_panels_stand_below_each_other(make_material: Any) -> None:
+    from matplotlib.figure import Figure
+
+    probes = ("linear_probe", "knn", "few_shot_1", "few_shot_5")
+    scores = {
+        f"resnet50d_{index}{'_of_a_long_name' * 3}": {
+            "mAP": [20.0 + index], **{probe: [50.0 + 2 * index] for probe in probes}
+        }
+        for index in range(8)
+    }  # fmt: skip
+    (plot,) = [b for b in made(make_material(scores)).blocks if isinstance(b, Plot)]
+    assert plot.narrow is not None
+    for size, columns in ((plot.size, 3), (plot.narrow, 1)):
+        figure = Figure(figsize=size, layout="constrained")
+        plot.draw(figure)
+        figure.canvas.draw()
+        panels = [axes for axes in figure.axes if axes.get_xlabel()]
+        assert len(panels) == 4
+        assert len({round(axes.get_position().x0, 2) for axes in panels}) == columns
+        assert all(axes.get_window_extent().width >= 140 for axes in panels)  # at 100 dpi
+        names = [text for axes in figure.axes for text in axes.texts]
+        assert max(name.get_window_extent().x1 for name in names) <= 100 * size[0]
+
+
 def test_error_bars_go_both_ways() -> None:
     from matplotlib.figure import Figure
 
@@ -337,6 +364,29 @@ def test_one_seed_is_no_evidence(make_material: Any) -> None:
     said = words(made(material))
     assert "mAP: +9.0 with one seed: not tested" in said
     assert "label smoothing it cannot be said" in said
+
+
+def test_one_seed_is_tested_over_its_images_and_corrected(make_material: Any) -> None:
+    """p is 0.02 of each: twice 0.02 is evidence, and three tests would be none."""
+    drawn = DrawnByImage(0.02)
+    scores: dict[str, dict[str, list[float]]] = {
+        "resnet50d_cosine": {"top1": [1.0], "mAP": [30.0], "mIoU": [10.0]},
+        "resnet50d_smooth": {"top1": [1.0], "mAP": [39.0], "mIoU": [1.0]},
+    }
+    material = make_material(scores)
+    found = made(replace(material, bootstrap=cast(ImageBootstrap, drawn)))
+    assert "label smoothing it holds here (it helps mAP and costs mIoU)" in words(found)
+    assert row_of(grids(found)[-1], "label smoothing", "mAP")[5:7] == ["0.040", "helps"]
+    assert drawn.asked == {
+        ("mAP", "resnet50d_smooth", "resnet50d_cosine"),
+        ("mIoU", "resnet50d_smooth", "resnet50d_cosine"),
+    }
+    drawn = DrawnByImage(0.03)
+    found = made(replace(material, bootstrap=cast(ImageBootstrap, drawn)))
+    assert "mAP: no evidence of a difference (+9.0)" in words(found)
+    drawn.images.discard("resnet50d_cosine")  # of which nothing was kept
+    found = made(replace(material, bootstrap=cast(ImageBootstrap, drawn)))
+    assert "mAP: +9.0 with one seed: not tested" in words(found)
 
 
 def test_the_same_difference_in_every_seed_has_nothing_to_be_judged_by(make_material: Any) -> None:

@@ -17,6 +17,7 @@ from engine.evidence import Evidence
 class KeypointMetric(BaseMetric):
     """tested: predicted (n, K, 2) and points (n, K, 3) of the last test, in sides of the crop."""
 
+    default_prefix = ""
     tested: tuple[np.ndarray, np.ndarray]
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
