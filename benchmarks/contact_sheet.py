@@ -17,7 +17,8 @@ import numpy as np
 
 from backbones.atomic import write_bytes_atomic
 from benchmarks.ade20k_layout import list_split
-from benchmarks.imagenet_layout import read_index
+from benchmarks.imagenet_layout import ImageNetIndex, read_index
+from benchmarks.labelled_images import LabelledImages, read_labelled
 from benchmarks.pixels import read_bgr, read_indices
 from benchmarks.prepare import ensure_ready
 from benchmarks.schema import Benchmark, DetectionBudget, SegmentationBudget, load_benchmark
@@ -39,7 +40,16 @@ Item = TypeVar("Item")
 
 def draw_sheet(benchmark: Benchmark, max_bytes: int) -> bytes:
     """The sheet of a prepared benchmark as a JPEG of at most `max_bytes`."""
-    blocks = [_heading("pretraining: ImageNet layout"), _draw_classes(benchmark.pretraining.root)]
+    blocks = []
+    if benchmark.pretraining is not None:
+        blocks += [
+            _heading("pretraining: ImageNet layout"),
+            _draw_classes(read_index(benchmark.pretraining.root, "train")),
+        ]
+    if benchmark.finetune is not None:
+        labelled = read_labelled(benchmark.finetune, "train")
+        assert labelled is not None, "there are training images"
+        blocks += [_heading("fine-tuning: labelled images"), _draw_classes(labelled)]
     if benchmark.detection is not None:
         blocks += [
             _heading("detection: Pascal VOC layout (dashed: difficult)"),
@@ -60,9 +70,8 @@ def draw_sheet(benchmark: Benchmark, max_bytes: int) -> bytes:
     )
 
 
-def _draw_classes(root: Path) -> Sheet:
+def _draw_classes(index: ImageNetIndex | LabelledImages) -> Sheet:
     """A row per class: its name and as many training images as fit."""
-    index = read_index(root, "train")
     side = 76
     count = (WIDTH - LABEL_WIDTH) // (side + GAP)
     rows = []

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -48,12 +48,14 @@ class DatasetFiles:
     """All samples of a stage, and the lists that name them.
 
     The content of lists and annotations decides what is learnt and scored; of images the size is
-    enough for a digest.
+    enough for a digest. meanings: of lists that say the same in many ways, such as with and without
+    a blank line, what counts in a digest instead of their bytes.
     """
 
     root: Path
     samples: Collection[Sample]
     lists: tuple[str, ...] = ()
+    meanings: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def annotations(self) -> frozenset[str]:

@@ -10,7 +10,8 @@ from benchmarks.errors import DataError
 
 
 def dataset_digest(files: DatasetFiles) -> str:
-    """sha256 over the sorted relative paths, sizes, and the content of the annotations.
+    """sha256 over the sorted relative paths, sizes, and the content of the annotations; of lists
+    that have one, their meaning alone.
 
     Independent of where the data lies and of modification times. Images count by their path and
     size: hashing their content would read the whole data set at each change. Raises DataError for
@@ -20,6 +21,9 @@ def dataset_digest(files: DatasetFiles) -> str:
     for name, found in files.stats():
         if found is None:
             raise DataError(f"{files.root / name} is listed in the data and not there")
+        if (meaning := files.meanings.get(name)) is not None:
+            summary.update(f"{name}\t{meaning}\n".encode())
+            continue
         content = sha256_file(files.root / name) if name in files.annotations else "-"
         summary.update(f"{name}\t{found.st_size}\t{content}\n".encode())
     return summary.hexdigest()

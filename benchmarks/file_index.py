@@ -84,25 +84,25 @@ class FileIndex:
         return _reopened, (self.file.path, self.file.sha256)
 
 
-def file_index(folder: Path) -> FileIndex:
-    """The index of `folder`, a split: one folder per class.
+def file_index(folder: Path, layout: str = LAYOUT, *, least_classes: int = 2) -> FileIndex:
+    """The index of `folder`, a split: one folder per class. layout: what is expected, in words.
 
     The one in the cache is taken while the folders' names, and each one's time of the last change
     (of its entries, and of its own state), are those of the listing. So a file that comes, goes or
     is renamed is noticed; one that is written anew under its name is not, which changes no name:
     `sizes_and_times` and the manifest see to that. A damaged index is made anew.
 
-    Raises DataError: no such folder, fewer than two classes, a class without images, or a name that
-    cannot be used.
+    Raises DataError: no such folder, fewer than `least_classes`, a class without images, or a name
+    that cannot be used.
     """
-    classes = _classes(folder)
+    classes = _classes(folder, layout, least_classes)
     stamps = _stamps(folder, classes)
     facts = {"format": FORMAT, "classes": list(classes), "stamps": stamps}
     key = json.dumps(["index", os.path.realpath(folder), facts])
     if (kept := _kept(key, facts)) is not None:
         return kept
     started = time.time_ns()
-    listed = _listed(folder, classes)
+    listed = _listed(folder, classes, layout)
     if _stamps(folder, classes) == stamps and _last(stamps) < started - YOUNG_NS:
         arrays = {"text": listed.names.text, "ends": listed.names.ends, "starts": listed.starts}
         if write_arrays(_KIND, key, facts, arrays, replace=False):
@@ -181,15 +181,15 @@ def _sizes_and_times(folder: Path, files: list[str]) -> list[int]:
     return facts
 
 
-def _classes(folder: Path) -> tuple[str, ...]:
-    require_folder(folder, f"one folder of images per class, as in {LAYOUT}")
+def _classes(folder: Path, layout: str, least: int) -> tuple[str, ...]:
+    require_folder(folder, f"one folder of images per class, as in {layout}")
     with os.scandir(folder) as entries:
         classes = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
     require_plain_names(classes, folder)
-    if len(classes) < 2:
-        raise DataError(
-            f"{folder} has {len(classes)} class folders, at least 2 are needed; expected {LAYOUT}"
-        )
+    if len(classes) < least:
+        folders = f"{len(classes)} class folder{'s' * (len(classes) != 1)}"
+        needed = f"at least {least} {'is' if least == 1 else 'are'} needed"
+        raise DataError(f"{folder} has {folders}, {needed}; expected {layout}")
     return tuple(classes)
 
 
@@ -226,7 +226,7 @@ def _forget_unused() -> None:
                 path.unlink()
 
 
-def _listed(folder: Path, classes: tuple[str, ...]) -> FileIndex:
+def _listed(folder: Path, classes: tuple[str, ...], layout: str) -> FileIndex:
     text, starts = bytearray(), [0]
     for name in classes:
         files = sorted(
@@ -235,7 +235,7 @@ def _listed(folder: Path, classes: tuple[str, ...]) -> FileIndex:
             if file.lower().endswith(IMAGE_SUFFIXES) and not file.startswith(".")
         )
         if not files:
-            raise DataError(f"{folder / name} holds no images; expected {LAYOUT}")
+            raise DataError(f"{folder / name} holds no images; expected {layout}")
         require_plain_names(files, folder / name)
         text += "".join(f"{file}\n" for file in files).encode()
         starts.append(starts[-1] + len(files))

@@ -99,7 +99,7 @@ def validate_fully(
         fingerprint = data.files.fingerprint()
         read.append((data, fingerprint, *_read_all(benchmark, stage, data, workers)))
     reports = [
-        _report(stage, data, samples, files)
+        _report(stage, getattr(benchmark, stage).root, data, samples, files)
         for stage, (data, _, samples, files) in zip(benchmark.stages, read, strict=True)
     ]
     total = sum(len(report.problems) for report in reports)
@@ -250,7 +250,9 @@ def _tests_by_pixels(data: StageData, read: dict[str, _Read]) -> dict[bytes, lis
     return found
 
 
-def _report(stage: str, data: StageData, read: dict[str, _Read], files: FactTable) -> StageReport:
+def _report(
+    stage: str, root: Path, data: StageData, read: dict[str, _Read], files: FactTable
+) -> StageReport:
     problems = {i: item.problem for i, item in read.items() if item.problem is not None}
     images: Counter[str] = Counter()
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -268,7 +270,7 @@ def _report(stage: str, data: StageData, read: dict[str, _Read], files: FactTabl
     manifest = Manifest(files=table, left_out=tuple(sorted(problems)), read_on=today())
     before, damaged = None, None
     try:
-        before = read_manifest(stage, data.files.root)
+        before = read_manifest(stage, root)
     except DataError as error:
         damaged = str(error)
     usable = data.files.without(problems)
@@ -279,7 +281,7 @@ def _report(stage: str, data: StageData, read: dict[str, _Read], files: FactTabl
     )
     return StageReport(
         stage=stage,
-        root=data.files.root,
+        root=root,
         unit=data.unit,
         images=dict(images),
         counts={split: dict(sorted(found.items())) for split, found in counts.items()},

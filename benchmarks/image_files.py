@@ -21,7 +21,7 @@ MOST_IMAGE_BYTES = 512 * 2**20
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
-_PNG_GREY, _PNG_PALETTE = 0, 3
+_PNG_GREY, _PNG_PALETTE, _PNG_WITH_ALPHA = 0, 3, (4, 6)
 _JPEG_END = b"\xff\xd9"
 # Frame headers SOF0..SOF15 without DHT (C4), JPG (C8) and DAC (CC): ITU-T T.81, table B.1.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -39,7 +39,8 @@ _MOST_EXIF_BYTES = 2**16
 class ImageHeader:
     """kind: "JPEG" or "PNG". width, height: as stored, in pixels. orientation: EXIF's, 1..8.
 
-    holds_indices: a PNG of one 8-bit index per pixel, as an annotation is.
+    holds_indices: a PNG of one 8-bit index per pixel, as an annotation is. has_alpha: a PNG some of
+    whose pixels may be transparent.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class ImageHeader:
     height: int
     orientation: int
     holds_indices: bool
+    has_alpha: bool = False
 
     @property
     def shown(self) -> tuple[int, int]:
@@ -99,6 +101,7 @@ def _read_png(path: Path, file: BinaryIO) -> ImageHeader:
     if name != b"IHDR" or length != 13:
         raise _damaged(path, "a PNG that does not begin with its header")
     orientation, has_data, at = 1, False, 33
+    has_alpha = color in _PNG_WITH_ALPHA
     while name != b"IEND":
         file.seek(at)
         chunk = file.read(8)
@@ -106,6 +109,7 @@ def _read_png(path: Path, file: BinaryIO) -> ImageHeader:
             raise _truncated(path, "PNG", "IEND chunk")
         length, name = struct.unpack(">I4s", chunk)
         has_data = has_data or (name == b"IDAT" and length > 0)
+        has_alpha = has_alpha or name == b"tRNS"
         if name == b"eXIf":
             orientation = _tiff_orientation(file.read(min(length, _MOST_EXIF_BYTES)))
         at += 12 + length
@@ -119,6 +123,7 @@ def _read_png(path: Path, file: BinaryIO) -> ImageHeader:
         height=height,
         orientation=orientation,
         holds_indices=(color == _PNG_GREY and depth == 8) or color == _PNG_PALETTE,
+        has_alpha=has_alpha,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.errors import DataError
+from benchmarks.labelled_images import LAYOUTS
 from benchmarks.official.releases import RELEASES
 from benchmarks.packaged import PACKAGED
 from benchmarks.schema import Benchmark
@@ -29,17 +30,31 @@ _HOLDS = {
     **_TO_DOWNLOAD,
 }
 """By layout."""
+_OWN = {
+    "folder": f"it should hold {LAYOUTS}; or let root name a .csv file with columns path and label",
+    "file": "it should hold a row for each image, below the header path,label",
+    "unlabelled": "it should hold images without labels; or leave unlabelled out",
+}
+"""What `[finetune]` names."""
 
 
 def missing_data(benchmark: Benchmark, *, stages: Iterable[str] | None = None) -> list[str]:
-    """A line for each folder of data that is not there; none for rendered data. stages: all."""
+    """A line for each folder or list of data that is not there; none for rendered data. stages:
+    all."""
     if benchmark.world is not None:
         return []
-    return [
-        f"no folder {root}, for {stage}: {_remedy(benchmark, stage, root)}"
-        for stage in (benchmark.stages if stages is None else stages)
-        if not (root := getattr(benchmark, stage).root).is_dir()
-    ]
+    lines = []
+    for stage in benchmark.stages if stages is None else stages:
+        budget = getattr(benchmark, stage)
+        for key, place in budget.places().items():
+            is_list = key == "root" and budget.folder != place
+            if not (place.is_file() if is_list else place.is_dir()):
+                what = "file" if is_list else "folder"
+                remedy = _remedy(benchmark, stage, place)
+                if stage == "finetune":
+                    remedy = _OWN["unlabelled" if key == "unlabelled" else what]
+                lines.append(f"no {what} {place}, for {stage}: {remedy}")
+    return lines
 
 
 def elsewhere(benchmark: Benchmark) -> str:

@@ -5,15 +5,17 @@ The policy, the same everywhere, so that boxes, masks and pixels agree:
 - The content decides, not the suffix: JPEG or PNG; anything else is refused.
 - The orientation in EXIF (JPEG's APP1, PNG's eXIf) is applied: annotations are of the image as
   shown. An annotation in pixels must not carry one.
-- Images become 8-bit RGB: grey and palettes are expanded, alpha is dropped (colors stay as they are
-  stored, also where they are transparent), CMYK is converted, 16 bits keep their upper 8. Color
-  profiles are not applied.
+- Images become 8-bit RGB: grey and palettes are expanded, CMYK is converted, 16 bits keep their
+  upper 8. Color profiles are not applied.
+- Alpha is dropped, unless asked for: colors stay as they are stored, also where they are
+  transparent. An image that has its whole picture in alpha, over one color, is refused.
 - Size and end marker are checked on the header first: nothing of more than 100 megapixels and
   nothing truncated is decoded.
 - An annotation is a PNG of one index per pixel, 8-bit greyscale or palette, whose indices count.
 
 OpenCV decodes images, and benchmarks/jpeg_region.py parts of JPEGs, to the same bits. Pillow
-decodes annotations: OpenCV would turn a palette's indices into colors.
+decodes annotations, since OpenCV would turn a palette's indices into colors, and alpha, which
+OpenCV does not see where a grey image has one transparent value.
 """
 
 from __future__ import annotations
@@ -40,6 +42,14 @@ _TURN = {
 }
 _MIRRORED_FIRST = {2: 1, 4: 3, 5: 8, 7: 6}
 """Orientations that are a reflection, and the turn that follows it."""
+_PILLOWS_ERRORS = (OSError, SyntaxError, ValueError, EOFError, OverflowError)
+"""Its plugins raise all of these for damaged files."""
+_REDUCED = {
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+}
+"""OpenCV's flag by what it divides both sides by."""
 
 
 def read_rgb(path: Path) -> Pixels:
@@ -77,6 +87,21 @@ class EncodedImage:
         """(H, W, 3) RGB."""
         return self._decoded(cv2.IMREAD_COLOR_RGB)
 
+    def with_alpha(self) -> Pixels:
+        """(H, W, 4) RGB and alpha, which is 255 where the image has none."""
+        image = _upright(self._bare(cv2.IMREAD_COLOR_RGB), self._header.orientation)
+        return np.dstack([image, _upright(self._alpha(), self._header.orientation)])
+
+    def small_grey(self, shortest: int) -> Pixels:
+        """(h, w) grey, scaled down by 1, 2, 4 or 8 while its shorter side keeps `shortest` pixels.
+
+        A JPEG is decoded in that size, which takes a fraction of the time of `whole()`.
+        """
+        side = min(self.shape[:2])
+        flag = next((f for scale, f in _REDUCED.items() if side >= scale * shortest), None)
+        image = self._bare(cv2.IMREAD_GRAYSCALE if flag is None else flag)
+        return _upright(image, self._header.orientation)
+
     def crop(self, top: int, left: int, height: int, width: int) -> Pixels:
         """The same pixels as `whole()[top : top + height, left : left + width]`.
 
@@ -98,16 +123,42 @@ class EncodedImage:
         return self.whole()[top : top + height, left : left + width]
 
     def _decoded(self, flag: int) -> Pixels:
-        data, header = np.frombuffer(self._data, np.uint8), self._header
-        try:
-            image = cv2.imdecode(data, flag | cv2.IMREAD_IGNORE_ORIENTATION)
-        except cv2.error as error:
-            raise DataError(f"{self.path} cannot be decoded: {error.err}") from error
-        if image is None or image.shape != (header.height, header.width, 3):
+        image, header = self._bare(flag), self._header
+        if image.shape != (header.height, header.width, 3):
+            raise self._damaged()
+        if header.has_alpha and (image == image[0, 0]).all() and np.ptp(self._alpha()):
             raise DataError(
-                f"{self.path} cannot be decoded: damaged image data; replace or remove it"
+                f"{self.path} has its whole picture in its alpha channel, over one color: flatten "
+                "it onto a background, or fine-tune with the trick alpha_channel"
             )
         return _upright(image, header.orientation)
+
+    def _alpha(self) -> Pixels:
+        """(H, W), as stored."""
+        from PIL import Image
+
+        header = self._header
+        if not header.has_alpha:
+            return np.full((header.height, header.width), 255, np.uint8)
+        try:
+            with Image.open(io.BytesIO(self._data), formats=["PNG"]) as image:
+                return np.asarray(image.convert("RGBA"))[..., 3]
+        except _PILLOWS_ERRORS as error:
+            raise self._damaged() from error
+
+    def _bare(self, flag: int) -> Pixels:
+        """As stored, without the rotation that EXIF asks for."""
+        data = np.frombuffer(self._data, np.uint8)
+        try:
+            image: Pixels | None = cv2.imdecode(data, flag | cv2.IMREAD_IGNORE_ORIENTATION)
+        except cv2.error as error:
+            raise DataError(f"{self.path} cannot be decoded: {error.err}") from error
+        if image is None:
+            raise self._damaged()
+        return image
+
+    def _damaged(self) -> DataError:
+        return DataError(f"{self.path} cannot be decoded: damaged image data; replace or remove it")
 
 
 def read_indices(path: Path) -> Pixels:
@@ -129,8 +180,7 @@ def read_indices(path: Path) -> Pixels:
                     "stored as its image is shown"
                 )
             return np.asarray(image, dtype=np.uint8)
-    # Pillow's plugins raise all of these for damaged files.
-    except (OSError, SyntaxError, ValueError, EOFError, OverflowError) as error:
+    except _PILLOWS_ERRORS as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path} cannot be decoded: {error}") from error

@@ -83,7 +83,8 @@ def place(benchmark: Benchmark, *, full: bool = False) -> Benchmark:
     placed = {}
     for stage in benchmark.stages:
         budget = getattr(benchmark, stage)
-        placed[stage] = budget.model_copy(update={"root": folder / budget.root})
+        places = {key: folder / place for key, place in budget.places().items()}
+        placed[stage] = budget.model_copy(update=places)
     return benchmark.model_copy(update=placed)
 
 

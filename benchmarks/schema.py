@@ -31,7 +31,9 @@ from benchmarks.packaged import PACKAGED
 from benchmarks.roots import resolve_root
 from benchmarks.world_spec import WorldSpec
 
-STAGES = ("pretraining", "detection", "segmentation")
+STAGES = ("pretraining", "detection", "segmentation", "finetune")
+OF_THIS_MACHINE = {"root", "unlabelled", "workers"}
+"""Keys that differ between machines and leave the benchmark what it is."""
 MOST_TOML_BYTES = 2**20
 FOLDER_VARIABLE = "TRICKLE_BENCHMARK_FOLDER"
 """Where the file lies whose copy is read: its relative roots start there."""
@@ -42,6 +44,11 @@ Size = tuple[PositiveInt, PositiveInt]
 ClassNames = Annotated[tuple[str, ...], Field(min_length=1)]
 Splits = Annotated[tuple[str, ...], Field(min_length=1)]
 Milestone = Annotated[float, Field(gt=0, lt=1)]
+
+_CANNOT_TRAIN = (
+    "no backbone can be trained on it; name finished ones, as timm:<model> or the path of an "
+    "artifact"
+)
 
 SHRINK_FORMAT = 1
 """Counts up when shrunk copies (benchmarks/shrunk_images.py) change: then old ones are not taken,
@@ -60,9 +67,18 @@ class _DataTable(_Table):
     _left_out: tuple[str, ...] = PrivateAttr(default=())
 
     @property
+    def folder(self) -> Path:
+        """What the paths of its files start at: the root."""
+        return self.root
+
+    @property
     def left_out(self) -> tuple[str, ...]:
-        """Images (paths below `root`) that are unusable and tolerated, once the data is checked."""
+        """Unusable images that are tolerated, as paths below `folder`, once the data is checked."""
         return self._left_out
+
+    def places(self) -> dict[str, Path]:
+        """The keys that name where data lies, with what they say."""
+        return {"root": self.root}
 
     def leaving_out(self, images: Iterable[str]) -> Self:
         """The same budget for the data without these images."""
@@ -85,11 +101,11 @@ class BackboneBudget(_Table):
     """Multiplies every channel count of our own architectures; timm models are as they are."""
 
 
-class PretrainingBudget(_DataTable):
-    """`[pretraining]`: ImageNet layout, `train/<class>/*.JPEG` and `val/<class>/*.JPEG`.
+class ScaledBudget(_DataTable):
+    """What pretraining and fine-tuning share: the size of an image, and what scales a recipe.
 
-    The recipe holds epochs, batch size and learning rate for ImageNet; the three scales fit them
-    to another amount of data (1.0 leaves the recipe as published).
+    The recipe holds epochs, batch size and learning rate; the three scales fit them to another
+    amount of data (1.0 leaves the recipe as it is written).
     """
 
     image_size: PositiveInt = 224
@@ -98,19 +114,28 @@ class PretrainingBudget(_DataTable):
     epoch_scale: PositiveFloat = 1.0
     batch_size_scale: PositiveFloat = 1.0
     learning_rate_scale: PositiveFloat = 1.0
-    shrink_to: NonNegativeInt = 0
-    """Shorter side of the copies that are trained on, in pixels; 0 trains on the images."""
-    batch_norm: Literal["per_process", "global"] = "per_process"
-    """Of several processes: sees the share of one, as the paper's 128 images of a GPU, or all."""
     workers: NonNegativeInt = 2
 
     @model_validator(mode="after")
-    def _crop_fits(self) -> PretrainingBudget:
+    def _crop_fits(self) -> Self:
         if self.resize_size < self.image_size:
             raise ValueError(
                 f"resize_size ({self.resize_size}) must be at least image_size "
                 f"({self.image_size}): the crop is taken out of the resized image"
             )
+        return self
+
+
+class PretrainingBudget(ScaledBudget):
+    """`[pretraining]`: ImageNet layout, `train/<class>/*.JPEG` and `val/<class>/*.JPEG`."""
+
+    shrink_to: NonNegativeInt = 0
+    """Shorter side of the copies that are trained on, in pixels; 0 trains on the images."""
+    batch_norm: Literal["per_process", "global"] = "per_process"
+    """Of several processes: sees the share of one, as the paper's 128 images of a GPU, or all."""
+
+    @model_validator(mode="after")
+    def _copies_are_large_enough(self) -> Self:
         if 0 < self.shrink_to < self.image_size:
             raise ValueError(
                 f"shrink_to ({self.shrink_to}) must be at least image_size ({self.image_size}), "
@@ -126,7 +151,81 @@ class PretrainingBudget(_DataTable):
         return {"shrink_to": self.shrink_to, **made}
 
 
-class DetectionBudget(_DataTable):
+class FineTuneBudget(ScaledBudget):
+    """`[finetune]`: one's own labelled images, see benchmarks/labelled_images.py.
+
+    root: a folder in the ImageNet layout (`train/<class>/*`, and `val/<class>/*` where there are
+    test images), a folder of class folders, or a CSV file with the columns path and label.
+    """
+
+    unlabelled: Path | None = None
+    """A folder of images without labels, searched with all its subfolders."""
+    labelled_per_class: PositiveInt | None = None
+    """Of each class only so many training images count as labelled, the same in every run; the
+    others are unlabelled images."""
+    recipe: Annotated[str, Field(min_length=1)] = "finetune"
+    """What a backbone is fine-tuned with where its name does not say it after a `~`."""
+    validation: Literal["holdout", "kfold", "repeated"] = "holdout"
+    """How the training images are divided into those to fit and those to validate on."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    """Of kfold; how many hold-outs of repeated."""
+    validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Of the training images, in each hold-out of holdout and repeated."""
+
+    def labelled_facts(self) -> dict[str, int]:
+        """For a protocol: how many images of a class count as labelled, where not all do."""
+        most = self.labelled_per_class
+        return {} if most is None else {"labelled_per_class": most}
+
+    @property
+    def folder(self) -> Path:
+        """What the paths of its files start at: the root, or the folder of a CSV file."""
+        return self.root.parent if self.root.suffix.lower() == ".csv" else self.root
+
+    def places(self) -> dict[str, Path]:
+        places = super().places()
+        return places if self.unlabelled is None else {**places, "unlabelled": self.unlabelled}
+
+
+class _TestedBudget(_DataTable):
+    """A table whose test may be done once more, on several views of each image."""
+
+    test_time_scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = ()
+    """Multiples of `image_size` at which a second test looks at each image; 1.0 is the first's."""
+    test_time_flip: bool = False
+    """Whether a second test looks at each view mirrored, too."""
+
+    @model_validator(mode="after")
+    def _views_differ(self) -> Self:
+        if len(set(self.test_time_scales)) < len(self.test_time_scales):
+            raise ValueError(
+                f"test_time_scales names a scale more than once: {list(self.test_time_scales)}"
+            )
+        return self
+
+    @property
+    def view_scales(self) -> tuple[float, ...]:
+        """Of the second test's views, each once; empty where there is no second test."""
+        return self.test_time_scales or ((1.0,) if self.test_time_flip else ())
+
+    @property
+    def view_flips(self) -> tuple[bool, ...]:
+        """Whether a view is mirrored, of those at each scale."""
+        return (False, True) if self.test_time_flip else (False,)
+
+    def test_time_facts(self) -> dict[str, dict[str, bool | list[float]]]:
+        """For a protocol: the views of the second test; nothing where there is none."""
+        if not self.view_scales:
+            return {}
+        return {"test_time": {"scales": list(self.view_scales), "flip": self.test_time_flip}}
+
+
+NOT_IN_BUDGET = frozenset({"root", "workers", "layout", "test_time_scales", "test_time_flip"})
+"""Keys that a fine-tuning's protocol does not show as part of its budget: they move no number, or
+the protocol says them elsewhere, and only where they are set."""
+
+
+class DetectionBudget(_TestedBudget):
     """`[detection]`: Pascal VOC layout, `<year>/{Annotations,ImageSets/Main,JPEGImages}`, or that
     of COCO, `<split>/*.jpg` and `annotations/instances_<split>.json`."""
 
@@ -186,7 +285,7 @@ class DetectionBudget(_DataTable):
         return {} if self.layout == "voc" else {"layout": self.layout}
 
 
-class SegmentationBudget(_DataTable):
+class SegmentationBudget(_TestedBudget):
     """`[segmentation]`: ADE20K layout, `{images,annotations}/{training,validation}`, or that of
     Cityscapes, `{leftImg8bit,gtFine}/{train,val}/<city>`.
 
@@ -237,9 +336,10 @@ class Benchmark(_Table):
     name: str
     description: str = ""
     backbone: BackboneBudget = BackboneBudget()
-    pretraining: PretrainingBudget
+    pretraining: PretrainingBudget | None = None
     detection: DetectionBudget | None = None
     segmentation: SegmentationBudget | None = None
+    finetune: FineTuneBudget | None = None
     world: WorldSpec | None = None
     """`[world]`: the data is rendered from this; the roots are folders of the rendered world."""
 
@@ -247,6 +347,19 @@ class Benchmark(_Table):
     def stages(self) -> tuple[str, ...]:
         """The stages that this benchmark has a budget for, in the order they run."""
         return tuple(stage for stage in STAGES if getattr(self, stage) is not None)
+
+    def require_pretraining(self, why: str = _CANNOT_TRAIN) -> PretrainingBudget:
+        """The budget for pretraining; BenchmarkError where there is none. why: it is needed."""
+        if self.pretraining is None:
+            raise BenchmarkError(f"benchmark {self.name} has no [pretraining]: {why}")
+        return self.pretraining
+
+    @model_validator(mode="after")
+    def _has_a_stage(self) -> Self:
+        if not self.stages:
+            tables = ", ".join(f"[{stage}]" for stage in STAGES)
+            raise ValueError(f"no data is named: at least one of {tables} is needed")
+        return self
 
 
 def _check_unique(key: str, names: tuple[str, ...]) -> None:
@@ -308,10 +421,10 @@ def _read(path: Path) -> Benchmark:
     for stage in benchmark.stages:
         budget = getattr(benchmark, stage)
         try:
-            root = resolve_root(str(budget.root), folder)
+            places = {key: resolve_root(str(at), folder) for key, at in budget.places().items()}
         except ValueError as error:
             raise BenchmarkError(f"{path}: {stage}.root: {error}") from error
-        updates[stage] = budget.model_copy(update={"root": root})
+        updates[stage] = budget.model_copy(update=places)
     return benchmark.model_copy(update=updates)
 
 
@@ -332,7 +445,7 @@ def _check_name(path: Path, benchmark: Benchmark) -> None:
 
 def _compared(benchmark: Benchmark) -> dict[str, object]:
     """What makes it this benchmark, wherever its data lies."""
-    elsewhere = {stage: {"root", "workers"} for stage in STAGES}
+    elsewhere = dict.fromkeys(STAGES, OF_THIS_MACHINE)
     return benchmark.model_dump(exclude={"description": True, **elsewhere})
 
 
@@ -362,6 +475,7 @@ def _known_keys(location: tuple[int | str, ...]) -> tuple[str, ...]:
         ("pretraining",): PretrainingBudget,
         ("detection",): DetectionBudget,
         ("segmentation",): SegmentationBudget,
+        ("finetune",): FineTuneBudget,
         ("world",): WorldSpec,
     }
     table = tables.get(location)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import coco_layout, imagenet_layout, voc_layout
+from benchmarks import coco_layout, imagenet_layout, labelled_images, voc_layout
 from benchmarks.cache import read_cached, write_cached
 from benchmarks.dataset_files import Finding, Sample, StageData
 from benchmarks.digest import dataset_digest
@@ -56,7 +56,7 @@ def validate(benchmark: Benchmark, *, tolerate: int = 0) -> dict[str, ValidatedD
 
 def stage_data(benchmark: Benchmark, stage: str) -> StageData:
     """What the stage's layout lists. Raises DataError for a missing folder or list."""
-    if stage == "pretraining":
+    if stage == "pretraining" and benchmark.pretraining is not None:
         return imagenet_layout.stage_data(benchmark.pretraining.root)
     if stage == "detection" and benchmark.detection is not None:
         boxes = benchmark.detection
@@ -67,6 +67,8 @@ def stage_data(benchmark: Benchmark, stage: str) -> StageData:
     if stage == "segmentation" and benchmark.segmentation is not None:
         pixels = benchmark.segmentation
         return pixel_layout(pixels.layout).stage_data(pixels.root, pixels.classes)
+    if stage == "finetune" and benchmark.finetune is not None:
+        return labelled_images.stage_data(benchmark.finetune)
     raise ValueError(f"benchmark {benchmark.name} has no stage {stage!r}")
 
 

@@ -221,9 +221,9 @@ def test_who_comes_second_takes_the_index_that_is_there(
     """As on two machines that list at the same time: neither replaces what the other has mapped."""
     original, inodes = module._listed, []
 
-    def late(folder: Path, classes: Any) -> Any:
+    def late(folder: Path, classes: Any, layout: str) -> Any:
         monkeypatch.setattr(module, "_listed", original)
-        found = original(folder, classes)
+        found = original(folder, classes, layout)
         everything(split)  # the other one is done
         inodes.extend(file.stat().st_ino for file in (cache / "indexes").iterdir())
         return found

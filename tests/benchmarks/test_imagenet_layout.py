@@ -64,7 +64,7 @@ def add_empty_class(root: Path) -> None:
     [
         (remove_split, r"no folder \S+/val; it should hold one folder of images per class"),
         (add_class, r"val/dog is a class that \S+/train does not have"),
-        (drop_class, r"val has 1 class folders, at least 2"),
+        (drop_class, r"val has 1 class folder, at least 2"),
         (add_empty_class, r"train/eel holds no images"),
     ],
 )

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from benchmarks.errors import DataError
 from benchmarks.image_files import check_image
-from benchmarks.pixels import read_bgr, read_indices, read_rgb
+from benchmarks.pixels import EncodedImage, read_bgr, read_indices, read_rgb
 
 ORIENTATION = 0x0112
 
@@ -79,6 +79,49 @@ def test_alpha_is_dropped(tmp_path: Path, mode: str) -> None:
         image.putalpha(Image.fromarray(photograph()[:, :, 0]))
         file = save(tmp_path / "image.png", image)
     assert np.array_equal(read_rgb(file), expected)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "RGB", "1"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_alpha_is_read_where_it_is_asked_for(tmp_path: Path, mode: str, orientation: int) -> None:
+    image = Image.fromarray(photograph())
+    if mode in ("RGBA", "LA"):
+        image = image.convert(mode[:-1])
+        image.putalpha(Image.fromarray(photograph()[:, :, 0]))
+        file = save(tmp_path / "image.png", image, orientation)
+    else:
+        image = image.convert(mode)
+        clear = bytes(range(256)) if mode == "P" else image.getpixel((3, 4))
+        file = save(tmp_path / "image.png", image, orientation, transparency=clear)
+    with Image.open(file) as stored:
+        expected = np.asarray(ImageOps.exif_transpose(stored).convert("RGBA"))[..., 3]
+    assert expected.min() < 255
+    found = EncodedImage.read(file).with_alpha()
+    assert np.array_equal(found[..., 3], expected)
+    assert np.array_equal(found[..., :3], read_rgb(file))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_an_image_without_alpha_is_opaque(tmp_path: Path, suffix: str) -> None:
+    file = save(tmp_path / f"image{suffix}", Image.fromarray(photograph()))
+    found = EncodedImage.read(file).with_alpha()
+    assert (found[..., 3] == 255).all()
+    assert np.array_equal(found[..., :3], read_rgb(file))
+
+
+@pytest.mark.reliability(6, "An image whose whole picture is in its alpha channel is refused")
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_a_picture_in_alpha_alone_is_not_dropped(tmp_path: Path, mode: str) -> None:
+    image = Image.new(mode[:-1], (53, 37))
+    image.putalpha(Image.fromarray(photograph()[:, :, 0]))
+    file = save(tmp_path / "glyph.png", image)
+    for read in (read_rgb, read_bgr):
+        with pytest.raises(DataError, match=r"^.*glyph.png has its whole picture in its alpha"):
+            read(file)
+    found = EncodedImage.read(file).with_alpha()
+    assert np.array_equal(found[..., 3], photograph()[:, :, 0])
+    image.putalpha(200)  # there is no picture anywhere
+    assert not read_rgb(save(tmp_path / "flat.png", image)).any()
 
 
 def test_sixteen_bits_keep_their_upper_eight(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from benchmarks.errors import BenchmarkError, DataError
 from benchmarks.image_files import MOST_PIXELS, read_header
+from benchmarks.labelled_csv import read_csv
 from benchmarks.pixels import read_indices, read_rgb
 from benchmarks.schema import load_benchmark
 from benchmarks.voc_layout import read_annotation, read_image_set
@@ -27,6 +28,9 @@ WRITTEN = """<?xml version="1.0" encoding="UTF-8"?>
 <annotation><size><width>64</width><height>60</height></size>
 <object><name>cat</name><difficult>0</difficult><bndbox><xmin>1.5</xmin><ymin>2</ymin>
 <xmax>60</xmax><ymax>59</ymax></bndbox></object></annotation>"""
+LISTED = (
+    'path,label,split,group\na/1.png,cat,train,x\n"b, 2.png",d\u00f6g,test,y\n3.png,cat,val,z\n'
+)
 TOML = '[pretraining]\nroot = "$DATA/x"\nimage_size = 64\nresize_size = 72\nepoch_scale = 0.5\n'
 
 FUZZ = settings(
@@ -135,15 +139,30 @@ def check_toml(data: bytes, folder: Path) -> None:
     assert benchmark is not None or str(file) in said
 
 
+def check_csv(data: bytes, folder: Path) -> None:
+    file = folder / "photos.csv"
+    file.write_bytes(data)
+    rows, said = attempt(read_csv, file)
+    if rows is None:
+        assert str(file) in said
+        return
+    # Every row is a line of the file: its label stands there.
+    text = data.decode("utf-8-sig")
+    assert all(row.label in text and row.split in ("train", "test") for row in rows)
+    assert len({row.image for row in rows}) == len(rows) > 0
+
+
 IMAGES = damaged(images)
 XML = damaged(lambda: (WRITTEN.encode(), WRITTEN.encode("utf-16")))
 LISTS = damaged(lambda: (b"a\nb\nc  1\n", "ä\n".encode())) | st.binary(max_size=40)
+CSVS = damaged(lambda: (LISTED.encode(), LISTED.replace("\n", "\r\n").encode("utf-8-sig")))
 TOMLS = damaged(lambda: (TOML.encode(),)) | st.text(max_size=60).map(lambda t: (TOML + t).encode())
 CASES: dict[str, tuple[st.SearchStrategy[bytes], Callable[[bytes, Path], None]]] = {
     "image headers": (IMAGES, check_header),
     "images": (IMAGES, check_pixels),
     "annotations": (XML, check_annotation),
     "image sets": (LISTS, check_list),
+    "labelled lists": (CSVS, check_csv),
     "benchmark files": (TOMLS, check_toml),
 }
 

@@ -186,24 +186,55 @@ def test_their_pretraining_is_that_of_paper(name: str) -> None:
     assert (other.backbone, other.pretraining) == (paper.backbone, paper.pretraining)
 
 
-@pytest.mark.parametrize("name", ["real_photographs", "own_data"])
+@pytest.mark.parametrize("name", ["real_photographs", "own_data", "own_photographs"])
 def test_examples_are_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRICKLE_REAL_DATA", raising=False)
     benchmark = load_benchmark(EXAMPLES / f"{name}.toml")
     assert benchmark.name == name
-    assert benchmark.pretraining.root.is_relative_to(EXAMPLES / "data")
+    first = getattr(benchmark, benchmark.stages[0])
+    assert all(place.is_relative_to(EXAMPLES / "data") for place in first.places().values())
     monkeypatch.setenv("TRICKLE_BENCHMARK_FOLDER", "/where/the/copied/file/lies")
     copied = load_benchmark(EXAMPLES / f"{name}.toml")
-    assert copied.pretraining.root.is_relative_to("/where/the/copied/file/lies/data")
+    first = getattr(copied, copied.stages[0])
+    there = Path("/where/the/copied/file/lies/data")
+    assert all(place.is_relative_to(there) for place in first.places().values())
 
 
-def test_own_data_shows_every_key_and_the_default_of_what_it_says() -> None:
-    from benchmarks.schema import PretrainingBudget
+def test_the_examples_of_ones_own_show_every_key() -> None:
+    from benchmarks.schema import FineTuneBudget, PretrainingBudget
 
-    text = (EXAMPLES / "own_data.toml").read_text()
-    for model in (PretrainingBudget, DetectionBudget, SegmentationBudget):
-        for key in model.model_fields:
-            assert f"\n{key} = " in text, f"{model.__name__}.{key} is not in own_data.toml"
+    for name, models in (
+        ("own_data", (PretrainingBudget, DetectionBudget, SegmentationBudget)),
+        ("own_photographs", (FineTuneBudget,)),
+    ):
+        text = (EXAMPLES / f"{name}.toml").read_text()
+        for model in models:
+            for key in model.model_fields:
+                assert f"\n{key} = " in text, f"{model.__name__}.{key} is not in {name}.toml"
+
+
+def test_what_the_example_of_photographs_calls_a_default_is_the_default(tmp_path: Path) -> None:
+    text = (EXAMPLES / "own_photographs.toml").read_text()
+    said = [line for line in text.splitlines() if "# default" in line]
+    kept = {"name", "unlabelled", "labelled_per_class", "workers"}  # it shows something else
+    assert {line.split()[0] for line in said} >= {"recipe", "validation", "folds", *kept}
+    shorter = "\n".join(x for x in text.splitlines() if x not in said or x.split()[0] in kept)
+    (tmp_path / "short.toml").write_text(shorter)
+    (tmp_path / "whole.toml").write_text(text)
+    assert load_benchmark(tmp_path / "short.toml") == load_benchmark(tmp_path / "whole.toml")
+
+
+def test_a_benchmark_may_be_of_ones_own_photographs_alone(tmp_path: Path) -> None:
+    text = "[finetune]\nroot = '$PWD/photos.csv'\nunlabelled = 'more'\n"
+    benchmark = load_benchmark(write(tmp_path, text))
+    assert benchmark.stages == ("finetune",)
+    assert benchmark.finetune is not None
+    assert benchmark.finetune.root == Path.cwd() / "photos.csv"
+    assert benchmark.finetune.folder == Path.cwd()
+    assert benchmark.finetune.unlabelled == tmp_path / "more"
+    said = r"benchmark mine has no \[pretraining\]: no backbone can be trained on it; name finished"
+    with pytest.raises(BenchmarkError, match=said):
+        benchmark.require_pretraining()
 
 
 def test_name_is_the_files_by_default_and_tasks_may_be_left_out(tmp_path: Path) -> None:
@@ -252,6 +283,12 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     [
         ("[pretraining\n", "is not a TOML file"),
         ("[pretraining]\n", "pretraining.root: missing"),
+        ("[backbone]\n", r"no data is named: at least one of .*\[finetune\] is"),
+        ("[finetune]\nroot = 'i'\nfold = 3\n", "finetune.fold: no such key; nearest: folds"),
+        ("[finetune]\nroot = 'i'\nfolds = 1\n", "finetune.folds: .*or equal to 2"),
+        ("[finetune]\nroot = 'i'\nvalidation_share = 1\n", "validation_share: .*less than 1"),
+        ("[finetune]\nroot = 'i'\nvalidation = 'loo'\n", "'holdout', 'kfold' or 'repeated'"),
+        ("[finetune]\nroot = 'i'\nresize_size = 9\n", r"resize_size \(9\) must be at least"),
         (
             SMALLEST + "image_sise = 64\n",
             "pretraining.image_sise: no such key; nearest: image_size",
