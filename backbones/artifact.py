@@ -38,6 +38,7 @@ from backbones.card import (
 )
 from backbones.checksum import write_checked_json
 from backbones.create import create_backbone
+from backbones.input_channels import set_input_channels
 from backbones.model_card import render_model_card
 from backbones.provenance import git_revision, library_versions
 
@@ -102,6 +103,7 @@ def load_artifact(directory: str | os.PathLike[str], *, output_stride: int = 32)
         backbone = create_backbone(
             card.architecture, output_stride=output_stride, width=card.arguments["width"]
         )
+        set_input_channels(backbone, card.preprocessing.channels)
     _check_fits(directory, backbone, state)
     backbone.load_state_dict(state, strict=True)
     if backbone.features.channels != card.features.channels:
@@ -195,6 +197,11 @@ def _complete_card(backbone: Backbone, card: Card | Mapping[str, Any]) -> Card:
             raise ArtifactError(
                 f"the card says {name} = {getattr(card, name)}, the backbone has {value}"
             )
+    if card.preprocessing.channels != backbone.input_channels:
+        raise ArtifactError(
+            f"the card says images of {card.preprocessing.channels} channels, the backbone takes "
+            f"{backbone.input_channels}"
+        )
     update: dict[str, Any] = {}
     if not card.versions:
         update["versions"] = library_versions()

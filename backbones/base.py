@@ -23,7 +23,8 @@ class Backbone(nn.Module):
     through. native_size: side in pixels of the square images that the architecture is designed
     for. fixed_size: side of the only images that it takes, None where it takes any. card: of the
     artifact that it was loaded from, if any. auxiliary_level: index of the level that feeds an
-    auxiliary classifier in training, None where the architecture has none.
+    auxiliary classifier in training, None where the architecture has none. input_channels: of the
+    images, changed by `set_input_channels` alone.
     """
 
     architecture: str
@@ -35,6 +36,7 @@ class Backbone(nn.Module):
     fixed_size: int | None = None
     auxiliary_level: int | None = None
     card: Card | None = None
+    input_channels: int = 3
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) -> C2..C5, each (B, channels[i], H / strides[i], W / strides[i]).

@@ -6,7 +6,14 @@ import os
 from pathlib import Path
 from typing import Any, Literal, NotRequired
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, with_config
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    with_config,
+)
 from typing_extensions import TypedDict
 
 from backbones.atomic import sha256_file
@@ -59,7 +66,8 @@ class Card(BaseModel):
 
     weights: "trained" by us, "random" from `seed`, or "imported" from a file of others (then
     seed is None). recipe: every trick and knob. sha256: of model.safetensors; None only before
-    it is saved. cost: seconds, parameters, gmacs. notes: what else a reader should know.
+    it is saved. cost: seconds, parameters, gmacs. classes: their names, in the classifier's order,
+    where known. notes: what else a reader should know.
     """
 
     model_config = ConfigDict(
@@ -80,7 +88,12 @@ class Card(BaseModel):
     git_revision: str | None = None
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     cost: dict[str, int | float] | None = None
+    classes: tuple[str, ...] | None = None
     notes: dict[str, Any] = Field(default_factory=dict)
+
+    @field_serializer("preprocessing")
+    def _preprocessing(self, preprocessing: Preprocessing) -> dict[str, Any]:
+        return preprocessing.to_dict()
 
     def to_dict(self) -> dict[str, Any]:
         """As `card.json` holds it."""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from backbones.card import Card
 
+_ANY_FIVE = 5
+
 _ORIGIN = {
     "trained": "trained by Trickle",
     "random": "random (never trained; the control)",
@@ -19,16 +21,21 @@ def render_model_card(
 ) -> str:
     """Markdown; a pure function of the card. use: lines that load the weights, where they are not
     in an artifact. language: of these lines, as markdown names it."""
+    tuned = _FINE_TUNED in card.notes and card.classes is not None
     lines = [
-        f"# {card.architecture}",
-        "",
-        f"A backbone exported by Trickle. Weights: {_ORIGIN[card.weights]}.",
+        *(_tuned_title(card) if tuned else _title(card)),
         "",
         "| | |",
         "|---|---|",
     ]
     lines += [f"| {name} | {value} |" for name, value in _facts(card)]
-    lines += ["", "## Use", "", f"```{language}", *(use or _USE), "```", ""]
+    lines += ["", "## Use", ""]
+    if tuned and use is None:
+        lines += ["```python", *_PREDICT, "```", "", "Its backbone alone:", ""]
+    lines += [f"```{language}", *(use or _USE), "```", ""]
+    if tuned:
+        names = json.dumps(card.classes, ensure_ascii=False)
+        lines += ["## Classes", "", "In the order of the outputs:", "", "```json", names, "```", ""]
     if card.recipe is not None:
         recipe = json.dumps(card.recipe, indent=2, ensure_ascii=False)
         lines += ["## Recipe", "", *_SCALING, "", "```json", recipe, "```", ""]
@@ -36,6 +43,35 @@ def render_model_card(
         lines += ["## Notes", "", *(f"- {key}: {value}" for key, value in card.notes.items()), ""]
     return "\n".join(lines)
 
+
+def _title(card: Card) -> list[str]:
+    return [
+        f"# {card.architecture}",
+        "",
+        f"A backbone exported by Trickle. Weights: {_ORIGIN[card.weights]}.",
+    ]
+
+
+def _tuned_title(card: Card) -> list[str]:
+    recipe = (card.recipe or {}).get("name", "a recipe without a name")
+    data = card.dataset["name"] if card.dataset else "images of one's own"
+    return [
+        f"# {card.architecture}, fine-tuned on {data} ({recipe})",
+        "",
+        f"A classifier of {len(card.classes or ())} classes, fine-tuned by Trickle with the recipe "
+        f"{recipe}.",
+    ]
+
+
+_FINE_TUNED = "fine_tuned_from"
+"""Among the notes of a card: that its classifier is a fine-tuned one, and of which weights."""
+
+_PREDICT = (
+    "from classification.predict import load_predictor",
+    "",
+    'predictor = load_predictor("DIR")  # this directory',
+    'print(predictor("photo.jpg"))      # class: probability, the most probable first',
+)
 
 _USE = (
     "from backbones import load_artifact",
@@ -64,9 +100,11 @@ def _facts(card: Card) -> list[tuple[str, str]]:
     ]
     if card.metrics is not None:
         m = card.metrics
-        facts.append(
-            ("accuracy", f"top-1 {m['top1']:.2f}%, top-5 {m['top5']:.2f}% of {m['n']} images")
-        )
+        # The right class of five is always among any five.
+        many = card.classes is None or len(card.classes) > _ANY_FIVE
+        top5 = f", top-5 {m['top5']:.2f}%" if many else ""
+        images = card.notes.get("measured_on", "images")
+        facts.append(("accuracy", f"top-1 {m['top1']:.2f}%{top5} of {m['n']} {images}"))
     if card.dataset is not None:
         digest = card.dataset.get("digest")
         facts.append(("data set", card.dataset["name"] + (f" ({digest})" if digest else "")))

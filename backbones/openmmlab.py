@@ -63,6 +63,7 @@ class TrickleBackbone(BaseModule):
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.body = load_artifact(self.artifact, output_stride=output_stride)
+        self.body.preprocessing.check_rgb("a detector or segmentor")
         self._freeze()
         self.train()
 

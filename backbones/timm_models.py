@@ -133,7 +133,8 @@ class TimmBackbone(Backbone):
         twin = copy.deepcopy(self).eval().requires_grad_(True)
         parameters = dict(twin.named_parameters())
         size = self.native_size
-        image = torch.zeros(1, 3, size, size, device=next(iter(own.values())).device)
+        where = next(iter(own.values())).device
+        image = torch.zeros(1, self.input_channels, size, size, device=where)
         with torch.enable_grad():
             maps = twin._all_maps(twin._padded(image))
             wanted = 0 if stage == 0 else self.plan.sources[stage - 1] + self.plan.stem

@@ -262,6 +262,14 @@ def test_a_card_of_another_architecture_is_refused(copied: Path) -> None:
         load_artifact(copied)
 
 
+def test_a_card_without_names_of_classes_is_read(copied: Path) -> None:
+    """As cards were before they had them."""
+    card = read_by_hand(copied)
+    del card["classes"]
+    (copied / "card.json").write_text(json.dumps(card))
+    assert read_card(copied).classes is None
+
+
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 def test_an_interrupted_save_leaves_the_old_artifact_or_none(
     copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
