@@ -19,6 +19,7 @@ from engine.equal_sizes import whole_image_loader
 from engine.loaders import train_loader
 from engine.randomness import KeyedDataset
 from engine.scopes import prefix_types
+from engine.second_test import view_transforms
 
 _META_KEYS = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
 
@@ -169,6 +170,26 @@ def test_data(budget: DetectionBudget, *, interpolation: str) -> DataLoader[Any]
         dict(type="LoadAnnotations", with_bbox=True),
         dict(type="PackDetInputs", meta_keys=_META_KEYS),
     ]
+    return _tested(budget, pipeline)
+
+
+def views_data(budget: DetectionBudget, *, interpolation: str) -> DataLoader[Any]:
+    """As test_data, but all views of each image, for a `DetTTAModel`."""
+    views = view_transforms(
+        image_size=budget.image_size,
+        scales=budget.view_scales,
+        flips=budget.view_flips,
+        keep_ratio=budget.keep_ratio,
+        interpolation=interpolation,
+        last=[
+            dict(type="LoadAnnotations", with_bbox=True),
+            dict(type="PackDetInputs", meta_keys=(*_META_KEYS, "flip", "flip_direction")),
+        ],
+    )
+    return _tested(budget, [dict(type="LoadPixels"), views])
+
+
+def _tested(budget: DetectionBudget, pipeline: list[dict[str, Any]]) -> DataLoader[Any]:
     dataset = _dataset(budget, budget.test, pipeline, training=False)
 
     def size_of(index: int) -> tuple[int, int]:

@@ -27,6 +27,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from detection.evidence import detection_evidence
     from detection.protocol import detection_protocol
+    from detection.second_test import second_test
     from detection.training import detection_training
 
     seed = arguments.seed
@@ -50,6 +51,7 @@ def main(argv: list[str] | None = None) -> None:
         evidence=lambda metric: detection_evidence(
             metric.tested, classes=budget.classes, root=budget.root
         ),
+        second_test=second_test(budget, interpolation=card.preprocessing.interpolation),
         notes=prepared.notes("detection"),
     )
 

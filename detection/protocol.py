@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from backbones.provenance import version
-from benchmarks.schema import Benchmark
+from benchmarks.schema import NOT_IN_BUDGET, Benchmark
 
 # Raised by one whenever a change to the code changes what a fine-tuning computes.
 REVISION = 2
@@ -27,10 +27,11 @@ def detection_protocol(benchmark: Benchmark, data_digest: str) -> dict[str, Any]
         "stage": "detection",
         "revision": REVISION,
         "detector": "Faster R-CNN with FPN (MMDetection faster-rcnn_r50_fpn)",
-        "budget": budget.model_dump(mode="json", exclude={"root", "workers", "layout"}),
+        "budget": budget.model_dump(mode="json", exclude=set(NOT_IN_BUDGET)),
         **budget.layout_facts(),
         "data": data_digest,
         **budget.left_out_facts(),
+        **budget.test_time_facts(),
         "metric": _METRICS.get(budget.metric, _VOC_METRIC.format(budget.metric)),
         "boxes": _BOXES[budget.layout],
         "random_weights": "nothing frozen, batch norms learn",

@@ -44,6 +44,13 @@ def remove_unfinished(work_dir: str | Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def remove_all(work_dir: str | Path) -> None:
+    """Removes what a training that is over would go on from; what is damaged stays set aside."""
+    remove_unfinished(work_dir)
+    for path in checkpoints(work_dir):
+        path.unlink(missing_ok=True)
+
+
 def save(runner: Any, *, seconds: float) -> Path:
     """Writes the state of a runner that has done `runner.iter` steps; gives the file.
 

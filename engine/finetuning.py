@@ -11,13 +11,17 @@ from backbones.card import Card
 from engine.evidence import Evidence, leave_evidence
 from engine.processes import is_main, tell
 from engine.results import Metric, StageResult
+from engine.second_test import PLAIN_SECONDS, SUFFIX, VIEWS_SECONDS, with_views
 
 if TYPE_CHECKING:
     from engine.runner import QuietRunner
+    from engine.second_test import SecondTest
 
 
-def finetuning_arguments(description: str | None, argv: list[str] | None) -> argparse.Namespace:
-    """The command line of both stages."""
+def finetuning_arguments(
+    description: str | None, argv: list[str] | None, *, with_recipe: bool = False
+) -> argparse.Namespace:
+    """The command line of what trains an artifact further. with_recipe: whether it takes one."""
     parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
     add("--artifact", required=True, type=Path, help="directory of the backbone")
@@ -27,6 +31,9 @@ def finetuning_arguments(description: str | None, argv: list[str] | None) -> arg
     add("--seed", default=0, type=int)
     add("--work-dir", required=True, type=Path, help="checkpoints, log and TensorBoard events")
     add("--result", required=True, type=Path, help="JSON file to write")
+    if with_recipe:
+        add("--recipe", help="of fine-tuning; default: that of the benchmark")
+        add("--recipes", type=Path, metavar="FILE.py", help="recipes and tricks of your own")
     return parser.parse_args(argv)
 
 
@@ -50,8 +57,12 @@ def prepare_openmmlab() -> str:
 
 
 def normalization(card: Card) -> dict[str, Any]:
-    """The artifact's mean and std as OpenMMLab's data preprocessors take them."""
+    """The artifact's mean and std as OpenMMLab's data preprocessors take them.
+
+    Raises ValueError where the images are represented otherwise than as RGB.
+    """
     prep = card.preprocessing
+    prep.check_rgb("a detector or segmentor")
     rgb = prep.channel_order == "RGB"
     step = 1 if rgb else -1  # mean and std follow the order in which the network takes channels
     return dict(mean=list(prep.mean)[::step], std=list(prep.std)[::step], bgr_to_rgb=rgb)
@@ -128,15 +139,18 @@ def finetune(
     classes: Sequence[str],
     main_metric: str,
     evidence: Callable[[Any], Evidence],
+    second_test: SecondTest | None = None,
     notes: tuple[str, ...] = (),
 ) -> None:
     """Trains, tests once with the last weights, writes the StageResult to `result`, what the test
     saw beside it.
 
-    evidence: makes that of the runner's metric, after the test, in the first process. notes: what
-    a reader of the result should know.
+    evidence: makes that of the runner's metric, after the test, in the first process. second_test:
+    of the same weights, whose main metric and seconds stand beside the plain test's. notes: what a
+    reader of the result should know.
     """
     from backbones.cost import count_parameters
+    from engine.checkpoints import bare
     from engine.cost import peak_memory_mb, stopwatch
     from engine.divergence import Diverged
     from engine.stage import environment
@@ -147,6 +161,11 @@ def finetune(
         try:
             runner.train()
             measured = dict(runner.train_loop.metrics)
+            if second_test is not None:
+                cost[PLAIN_SECONDS] = runner.train_loop.validation_seconds
+                of_views, cost[VIEWS_SECONDS] = second_test.run(bare(runner.model))
+                measured[main_metric + SUFFIX] = of_views[main_metric]
+                tell(f"  {label}: {second_test.compared(measured, main_metric, cost)}")
         except Diverged as error:
             tell(f"{label}: {error}")
     per_class, n = measured.pop("per_class", []), measured.pop("n", 0)
@@ -161,7 +180,14 @@ def finetune(
     lost: tuple[str, ...] = ()
     if measured and is_main():
         (metric,) = runner.val_loop.evaluator.metrics
-        seen, lost = leave_evidence(lambda: evidence(metric), result)
+
+        def whole() -> Evidence:
+            found = evidence(metric)
+            if second_test is None:
+                return found
+            return with_views(found, evidence(second_test.metric), second_test.kept)
+
+        seen, lost = leave_evidence(whole, result)
     found = StageResult(
         status="ok" if measured else "diverged",
         metrics={name: Metric(value=value, n=n) for name, value in measured.items()},

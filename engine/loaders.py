@@ -10,6 +10,7 @@ from torch import cuda
 from torch.utils.data import DataLoader, Dataset
 
 from engine.interruption import outlive_signals
+from engine.mixed_stream import MixedStream, SecondPart
 from engine.processes import rank, share_of, world_size
 from engine.randomness import EpochStream
 
@@ -22,21 +23,25 @@ def train_loader(
     workers: int = 0,
     repeats: int = 1,
     collate: Callable[[list[Any]], Any] | None = None,
+    second: SecondPart | None = None,
 ) -> DataLoader[Any]:
     """An endless loader over `EpochStream`; the data set is indexed by SampleKey.
 
-    batch_size: of all processes together; ValueError where they cannot share it equally.
+    batch_size: of all processes together; ValueError where they cannot share it equally. second: a
+    part of the data that each batch has a fixed number of, by `MixedStream`.
     """
+    options: dict[str, Any] = {
+        "seed": seed,
+        "repeats": repeats,
+        "rank": rank(),
+        "world_size": world_size(),
+    }
+    if second is not None:
+        options |= {"second": second, "batch_size": batch_size}
     return DataLoader(
         dataset,
         batch_size=share_of(batch_size),
-        sampler=EpochStream(
-            len(dataset),  # type: ignore[arg-type]
-            seed=seed,
-            repeats=repeats,
-            rank=rank(),
-            world_size=world_size(),
-        ),
+        sampler=(EpochStream if second is None else MixedStream)(len(dataset), **options),  # type: ignore[arg-type]
         num_workers=workers,
         worker_init_fn=outlive_signals,
         collate_fn=collate,

@@ -12,15 +12,17 @@ _WARNINGS = (
     r"``build_loss`` would be deprecated soon",
     r"Default ``avg_non_ignore`` is False",
     r"``MultiScaleDeformableAttention`` has been moved",
+    r"The shape of value will convert from",
 )
 _LOG_MESSAGES = ('"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
 
 
 def quiet_openmmlab() -> None:
-    """Drop the deprecation notices that a user of mmdet and mmseg can do nothing about.
+    """Drop the notices that a user of mmdet and mmseg can do nothing about.
 
-    They are pkg_resources, reduce_zero_label, build_loss, avg_non_ignore and
-    MultiScaleDeformableAttention (warnings), FileClient with its HardDiskBackend (log lines).
+    They are pkg_resources, reduce_zero_label, build_loss, avg_non_ignore,
+    MultiScaleDeformableAttention and SegTTAModel's shape of a mask (warnings), FileClient with its
+    HardDiskBackend (log lines).
     Call it before `mmdet` or `mmseg` is imported, in every process; idempotent.
     """
     for message in _WARNINGS:

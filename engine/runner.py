@@ -111,15 +111,20 @@ class QuietRunner(Runner):
         waited = self.data_wait.note(self.workers_setting)
         plain = switched_off()
         by_hand = f"taken the plain way, not the fast one: {', '.join(plain)}" if plain else ""
-        steps = self.micro_batches.notes
-        found = (self.remarks, left_out, *steps, waited, by_hand, *self.tracking.notes)
+        of_hooks = [note for hook in self.hooks for note in getattr(hook, "notes", ())]
+        found = (self.remarks, left_out, *of_hooks, waited, by_hand, *self.tracking.notes)
         return tuple(note for note in found if note)
 
     @property
-    def protocol(self) -> dict[str, int | str]:
-        """How the steps were shared out, where not one process did each batch whole."""
-        together = {"batch_norm": self.batch_norm} if world_size() > 1 else {}
-        return {**how_it_ran(), **together, **self.micro_batches.protocol}
+    def protocol(self) -> dict[str, Any]:
+        """How the steps were shared out, where not one process did each batch whole; and what else
+        a hook found out on its way, in an attribute of this name."""
+        found: dict[str, Any] = how_it_ran()
+        if world_size() > 1:
+            found["batch_norm"] = self.batch_norm
+        for hook in self.hooks:
+            found |= getattr(hook, "protocol", {})
+        return found
 
     def train(self) -> nn.Module:
         how: End = "failed"
@@ -174,11 +179,12 @@ class StepLoop(IterBasedTrainLoop):
 
     A hook may end it earlier by setting `stop_training`. It writes a checkpoint every
     `checkpoint_interval` steps, SAVE_SECONDS after the last one, before each validation and when a
-    signal ends it. accumulate: steps after which the optimizer moves. metrics: of the last
-    validation, which always follows the last step.
+    signal ends it. accumulate: steps after which the optimizer moves. metrics, validation_seconds:
+    of the last validation, which always follows the last step.
     """
 
     metrics: dict[str, Any] | None = None
+    validation_seconds = 0.0
     _validated_at = -1
     _whole = True  # no step is half done
 
@@ -289,7 +295,9 @@ class StepLoop(IterBasedTrainLoop):
     def _validate(self) -> None:
         self._validated_at = self._iter
         if self.runner.val_loop is not None:
+            started = time.monotonic()
             self.metrics = self.runner.val_loop.run()
+            self.validation_seconds = time.monotonic() - started
 
 
 def build_runner(

@@ -24,6 +24,7 @@ from engine.equal_sizes import whole_image_loader
 from engine.loaders import train_loader
 from engine.randomness import KeyedDataset
 from engine.scopes import prefix_types
+from engine.second_test import view_transforms
 
 TRANSFORMS.register_module(module=LoadPixels, force=True)
 
@@ -134,6 +135,26 @@ def test_data(budget: SegmentationBudget, *, interpolation: str) -> DataLoader[A
         dict(type="LoadIndices", meaning=pixel_layout(budget.layout).meaning(budget.classes)),
         dict(type="PackSegInputs"),
     ]
+    return _tested(budget, pipeline)
+
+
+def views_data(budget: SegmentationBudget, *, interpolation: str) -> DataLoader[Any]:
+    """As test_data, but all views of each image, for a `SegTTAModel`."""
+    views = view_transforms(
+        image_size=budget.image_size,
+        scales=budget.view_scales,
+        flips=budget.view_flips,
+        keep_ratio=True,
+        interpolation=interpolation,
+        last=[
+            dict(type="LoadIndices", meaning=pixel_layout(budget.layout).meaning(budget.classes)),
+            dict(type="PackSegInputs"),
+        ],
+    )
+    return _tested(budget, [dict(type="LoadPixels"), views])
+
+
+def _tested(budget: SegmentationBudget, pipeline: list[dict[str, Any]]) -> DataLoader[Any]:
     dataset = _dataset(budget, pixel_layout(budget.layout).SPLITS[1], pipeline, training=False)
 
     def size_of(index: int) -> tuple[int, int]:

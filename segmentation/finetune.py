@@ -27,6 +27,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from segmentation.evidence import segmentation_evidence
     from segmentation.protocol import segmentation_protocol
+    from segmentation.second_test import second_test
     from segmentation.training import segmentation_training
 
     seed = arguments.seed
@@ -50,6 +51,7 @@ def main(argv: list[str] | None = None) -> None:
         evidence=lambda metric: segmentation_evidence(
             metric.tested, classes=budget.classes, root=budget.root
         ),
+        second_test=second_test(budget, interpolation=card.preprocessing.interpolation),
         notes=prepared.notes("segmentation"),
     )
 
