@@ -315,7 +315,6 @@ def _nothing_to_do(out: Path, names: list[str], seeds: list[int]) -> float:
 
     from benchmarks.schema import load_benchmark
     from engine.results import Metric
-    from eval.jobs import FINE_TUNINGS
     from eval.layout import Layout
     from eval.plan import Plan, make_plan
     from eval.records import Record, Records, read_records, write_record
@@ -326,7 +325,9 @@ def _nothing_to_do(out: Path, names: list[str], seeds: list[int]) -> float:
     folder.mkdir(parents=True)
 
     def plan(records: Records) -> Plan:
-        return make_plan(specs, mini, FINE_TUNINGS, seeds, out, records=records, digests=DIGESTS)
+        return make_plan(
+            specs, mini, ("detection", "segmentation"), seeds, out, records=records, digests=DIGESTS
+        )
 
     measured = {"classification": "top1", "detection": "mAP", "segmentation": "mIoU"}
     for job in plan(Records(by_key={})).jobs:

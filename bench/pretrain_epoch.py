@@ -81,7 +81,7 @@ class TrickleEpoch:
         from classification.training import build_training
 
         plan = training_plan(
-            recipe, load_benchmark("mini").pretraining, 10**6, architecture="resnet50d"
+            recipe, load_benchmark("mini").require_pretraining(), 10**6, architecture="resnet50d"
         )
         plan = replace(
             plan,

@@ -170,7 +170,7 @@ def make_records(out: Path, count: int) -> dict[str, int]:
     """
     from benchmarks.schema import load_benchmark
     from classification.recipes import RECIPES
-    from eval.jobs import FINE_TUNINGS, MEASUREMENTS
+    from eval.jobs import MEASUREMENTS
     from eval.layout import Layout
     from eval.plan import make_plan
     from eval.records import Record, Records, write_record
@@ -194,7 +194,7 @@ def make_records(out: Path, count: int) -> dict[str, int]:
         )
         return [job for job in plan.jobs if job.key is not None]
 
-    trained = jobs(FINE_TUNINGS, SEEDS)
+    trained = jobs(("detection", "segmentation"), SEEDS)
     keys = {job.key for job in trained}
     measured = [job for job in jobs(MEASUREMENTS, SEEDS[:1]) if job.key not in keys]
     chosen = list(islice([*trained, *measured], count))

@@ -94,7 +94,7 @@ class TrickleStep:
         from classification.training import build_training
 
         plan = training_plan(
-            recipe, load_benchmark("mini").pretraining, 10**6, architecture="resnet50d"
+            recipe, load_benchmark("mini").require_pretraining(), 10**6, architecture="resnet50d"
         )
         plan = replace(
             plan, batch_size=configuration.batch, learning_rate_scale=1.0, steps=1_000_000

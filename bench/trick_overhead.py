@@ -66,6 +66,13 @@ UNMEASURED = {
     "xavier_initialization": "it acts before the first step",
     "kaiming_initialization": "it acts before the first step",
     "pretrained": "it acts before the first step",
+    "gradual_unfreezing": "what a step costs changes within the run",
+    "head_only": "bench/frozen_head.py measures it",
+    "plain_views": "it is worth what the baseline's views cost",
+    "best_weights": "it acts between validations",
+    "found_learning_rate": "it acts before the first step",
+    "test_time_views": "it acts in the final test",
+    "pseudo_labels": "its steps are the recipe's own; it adds steps and whole rounds of them",
 }
 SCHEDULED = (*(name for name, trick in TRICKS.items() if issubclass(trick, Schedule)), "warmup")
 """Closed forms, timed by themselves: of a step of some hundred milliseconds they take a few µs."""
@@ -149,7 +156,7 @@ def mini_data(folder: Path) -> Iterator[Data]:
     benchmark = load_benchmark("mini")
     prepared = find_ready(benchmark)
     if prepared is not None:
-        budget = prepared.benchmark.pretraining
+        budget = prepared.benchmark.require_pretraining()
         yield Data(budget.root, budget)
         return
     world = benchmark.world
@@ -163,7 +170,8 @@ def mini_data(folder: Path) -> Iterator[Data]:
         }
     )
     render_world(small, folder / "world")
-    yield Data(folder / "world" / benchmark.pretraining.root, benchmark.pretraining)
+    budget = benchmark.require_pretraining()
+    yield Data(folder / "world" / budget.root, budget)
 
 
 def untrained_teacher(folder: Path) -> Path:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from functools import partial
+from typing import TYPE_CHECKING, Any, get_args
 
 from classification.resampling import Interpolation, resize
 from classification.tricks.color_scaling import scale_colors
@@ -58,27 +59,26 @@ def augment(
     rng: np.random.Generator,
     tricks: Sequence[Trick] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One training view: (size, size, 3) RGB uint8, and its PCA lighting offset (3,) in 0..255.
+    """One training view: (size, size, C) RGB uint8, and its PCA lighting offset (3,) in 0..255.
 
-    image: (H, W, 3) RGB uint8, or a file, of which only the crop is decoded.
-    The offset is added after the image has become float, so that nothing is clipped.
+    image: (H, W, 3) RGB uint8 or (H, W, 4) with alpha, or a file, of which only the crop is
+    decoded. The offset is added after the image has become float, so that nothing is clipped.
     """
     import cv2
-    import numpy as np
 
-    top, left, h, w = random_crop_box(
-        rng,
-        height=image.shape[0],
-        width=image.shape[1],
-        area=augmentation.area,
-        aspect_ratio=augmentation.aspect_ratio,
-    )
-    if isinstance(image, np.ndarray):
-        part = image[top : top + h, left : left + w]
-    else:
-        part = image.crop(top, left, h, w)
+    height, width = image.shape[:2]
+    boxes = (trick.crop_box(rng, height=height, width=width) for trick in tricks)
+    box = next((box for box in boxes if box is not None), None)
+    if box is None:
+        box = random_crop_box(
+            rng,
+            height=height,
+            width=width,
+            area=augmentation.area,
+            aspect_ratio=augmentation.aspect_ratio,
+        )
     view = resize(
-        part,
+        _cut(image, box),
         width=size,
         height=size,
         interpolation=augmentation.interpolation,
@@ -86,12 +86,58 @@ def augment(
     if rng.random() < augmentation.flip_probability:
         view = cv2.flip(view, 1)
     for trick in tricks:
-        view = trick.transform_view(view, rng)
+        if trick.moves_pixels:
+            view = trick.transform_view(view, rng)
+        else:
+            view = _on_colors(view, trick.transform_view, rng)
     if augmentation.color:
         low, high = 1 - augmentation.color, 1 + augmentation.color
         hue, saturation, brightness = rng.uniform(low, high, size=3)
-        view = scale_colors(view, hue=hue, saturation=saturation, brightness=brightness)
+        scaled = partial(scale_colors, hue=hue, saturation=saturation, brightness=brightness)
+        view = _on_colors(view, scaled)
     return view, pca_lighting(rng.normal(0, augmentation.lighting_std, size=3))
+
+
+def _cut(image: np.ndarray | EncodedImage, box: tuple[int, int, int, int]) -> np.ndarray:
+    """box: (top, left, height, width), which may reach beyond the image: it is reflected there."""
+    import cv2
+    import numpy as np
+
+    top, left, h, w = box
+    bottom, right = min(top + h, image.shape[0]), min(left + w, image.shape[1])
+    y, x = max(top, 0), max(left, 0)
+    if isinstance(image, np.ndarray):
+        part = image[y:bottom, x:right]
+    else:
+        part = image.crop(y, x, bottom - y, right - x)
+    missing = (y - top, top + h - bottom, x - left, left + w - right)
+    if not any(missing):
+        return part
+    padded: np.ndarray = cv2.copyMakeBorder(part, *missing, cv2.BORDER_REFLECT)
+    return padded
+
+
+def _on_colors(view: np.ndarray, change: Callable[..., np.ndarray], *arguments: Any) -> np.ndarray:
+    """What changes colours leaves alpha as it is."""
+    import numpy as np
+
+    if view.shape[2] == 3:
+        return change(view, *arguments)
+    return np.dstack([change(np.ascontiguousarray(view[..., :3]), *arguments), view[..., 3:]])
+
+
+def lit(view: np.ndarray, lighting: np.ndarray) -> np.ndarray:
+    """(S, S, C) uint8 with its lighting offset (3,) added, rounded and cut to 0..255.
+
+    For what is made of the pixels before they become float.
+    """
+    import numpy as np
+
+    def add(colors: np.ndarray) -> np.ndarray:
+        moved: np.ndarray = np.clip(np.rint(colors + lighting), 0, 255).astype(np.uint8)
+        return moved
+
+    return _on_colors(view, add)
 
 
 def center_view(

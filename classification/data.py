@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
+from torch.nn.functional import one_hot
 from torch.utils.data import Dataset, default_collate, get_worker_info
 
 from backbones.preprocessing import Preprocessing
-from benchmarks.pixels import EncodedImage, read_rgb
-from classification.augmentation import augment, center_view
+from backbones.representation import Representation
+from benchmarks.pixels import EncodedImage
+from classification.augmentation import augment, center_view, lit
 from classification.recipe import Recipe
 from classification.resampling import Interpolation
 from classification.tricks.trick import Trick
@@ -79,9 +81,14 @@ class TrainingImages(_Views):
         recipe: Recipe,
         seed: int,
         num_classes: int,
+        representation: Representation | None = None,
+        soft: np.ndarray | None = None,
     ) -> None:
+        """soft: (m, K) float32, targets of the last m samples in the place of their labels."""
         self.samples, self.size, self.num_classes = samples, size, num_classes
+        self.soft = soft
         self.augmentation, self.tricks, self.seed = recipe.augmentation, recipe.acting, seed
+        self.representation = representation
         plain = Trick.transform_label
         self.relabeling = [t for t in self.tricks if type(t).transform_label is not plain]
 
@@ -92,13 +99,28 @@ class TrainingImages(_Views):
         path, label = self.samples[key.sample]
         rng = sample_rng(self.seed, key)
         view, lighting = augment(
-            EncodedImage.read(path),
+            _source(path, self.representation),
             size=self.size,
             augmentation=self.augmentation,
             tricks=self.tricks,
             rng=rng,
         )
-        return as_sample(view, self.label_of(key.sample, label), lighting)
+        if self.representation is not None:
+            # The light falls on the scene, so on red, green and blue.
+            view = np.ascontiguousarray(self.representation(lit(view, lighting)))
+        label = self.label_of(key.sample, label)
+        sample = as_sample(view, label, lighting if self.representation is None else None)
+        if self.soft is not None:
+            sample["targets"] = self.target_of(key.sample, label)
+        return sample
+
+    def target_of(self, sample: int, label: int) -> Tensor:
+        """(K,) float32: a row of `soft`, or one at the label."""
+        assert self.soft is not None, "all have targets, or none"
+        place = sample - (len(self.samples) - len(self.soft))
+        if place >= 0:
+            return torch.from_numpy(self.soft[place])
+        return one_hot(torch.tensor(label), self.num_classes).float()
 
     def label_of(self, sample: int, label: int) -> int:
         """What the training takes for the label of a sample, in each epoch alike."""
@@ -106,6 +128,19 @@ class TrainingImages(_Views):
             rng = label_rng(self.seed, sample)
             label = trick.transform_label(label, self.num_classes, rng)
         return label
+
+
+def _source(path: Path, representation: Representation | None) -> np.ndarray | EncodedImage:
+    """The file, of which a view takes a part; with alpha its pixels, (H, W, 4)."""
+    image = EncodedImage.read(path)
+    with_alpha = representation is not None and representation.source_channels == 4
+    return image.with_alpha() if with_alpha else image
+
+
+def whole_image(path: Path, representation: Representation | None) -> np.ndarray:
+    """(H, W, C) uint8: RGB, and alpha where the representation shows it."""
+    source = _source(path, representation)
+    return source if isinstance(source, np.ndarray) else source.whole()
 
 
 class ValidationImages(_Views):
@@ -118,9 +153,10 @@ class ValidationImages(_Views):
         size: int,
         resize_size: int,
         interpolation: Interpolation = "bilinear",
+        representation: Representation | None = None,
     ) -> None:
         self.samples, self.size, self.resize_size = samples, size, resize_size
-        self.interpolation = interpolation
+        self.interpolation, self.representation = interpolation, representation
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -128,12 +164,24 @@ class ValidationImages(_Views):
     def __getitem__(self, index: int) -> dict[str, Any]:
         path, label = self.samples[index]
         view = center_view(
-            read_rgb(path),
+            whole_image(path, self.representation),
             size=self.size,
             resize_size=self.resize_size,
             interpolation=self.interpolation,
         )
+        if self.representation is not None:
+            view = self.representation(view)
         return as_sample(np.ascontiguousarray(view), label)
+
+
+def normalized_alone(images: Tensor) -> Tensor:
+    """Each image minus its own mean, over its own deviation, of each channel.
+
+    images: (B, C, H, W) in 0..255. A deviation below 1, of an image that is all of one colour,
+    counts as 1.
+    """
+    std, mean = torch.std_mean(images, dim=(2, 3), correction=0, keepdim=True)
+    return (images - mean) / std.clamp(min=1)
 
 
 class Normalizer(BaseDataPreprocessor):
@@ -149,23 +197,32 @@ class Normalizer(BaseDataPreprocessor):
     ) -> None:
         super().__init__()
         self.of_all = of_all
-        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1), False)
-        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1), False)
+        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, -1, 1, 1), False)
+        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, -1, 1, 1), False)
+        shown = preprocessing.representation
+        self.each_alone = shown is not None and shown.kind == "normalized"
+        self.reverses = preprocessing.channel_order == "BGR"
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
 
     def forward(self, data: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
         data = self.cast_data(data)
         if training and self.of_all:
             data = {name: whole(values) for name, values in data.items()}
+        if data["images"].ndim == 2:  # features, which are made of images that went through here
+            return data
         lighting = data.get("lighting")
-        if is_fast("normalization"):
+        if self.each_alone:
+            images = normalized_alone(data["images"].to(memory_format=self.layout).float())
+        elif is_fast("normalization"):
             images = self._scaled(data["images"], lighting)
         else:
             images = data["images"].to(memory_format=self.layout).float()
             if lighting is not None:
                 images = images + lighting.float()[:, :, None, None]
             images = (images - self.mean) / self.std
-        return {"images": images, "labels": data["labels"]}
+        if self.reverses:
+            images = images.flip(1)
+        return {**{k: v for k, v in data.items() if k != "lighting"}, "images": images}
 
     def _scaled(self, images: Tensor, lighting: Tensor | None) -> Tensor:
         """images / std + (lighting - mean) / std."""

@@ -6,7 +6,7 @@
                                    and the place among the others, that it has in the recipe
 
 Signs are read from left to right. The names stand wherever a recipe's does, in `--backbone` as in a
-distillation's teacher.
+distillation's teacher; those of fine-tuning (`registry=FINE_TUNING`) behind a `~`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from collections.abc import Collection
 
 from backbones.catalog import UnknownNameError, nearest
 from classification.recipe import Recipe
-from classification.recipes import CARDS, RECIPES
+from classification.recipes import PRETRAINING, RECIPES
 from classification.recipes.card import NOT_MEASURED, RecipeCard
+from classification.recipes.registry import Registry
 from classification.tricks import TRICKS, Trick
 
 ALL = "all"
@@ -27,18 +28,18 @@ _CHANGE = re.compile(r"([-+])([a-z0-9_]+)")
 _CHANGES = re.compile(r"(?:[-+][a-z0-9_]+)+")
 
 
-def find_recipe(name: str) -> Recipe:
+def find_recipe(name: str, registry: Registry = PRETRAINING) -> Recipe:
     """The recipe of that name, registered or derived.
 
     Raises UnknownNameError for a name or trick that is not there, ValueError for a recipe that
-    contradicts itself.
+    contradicts itself, or with a trick that the registry's stage does not have.
     """
     head, changes = split_changes(name)
-    if head not in RECIPES:
-        raise UnknownNameError(
-            f"unknown recipe {head!r}; nearest: {', '.join(nearest(head, RECIPES)) or 'none'}"
-        )
-    source = RECIPES[head]
+    if head not in registry.recipes:
+        near = ", ".join(nearest(head, registry.recipes))
+        known = near or ", ".join(registry.recipes)
+        raise UnknownNameError(f"unknown {registry.title} {head!r}; nearest: {known or 'none'}")
+    source = registry.recipes[head]
     if not changes:
         return source
     kept, added = list(source.trick_names), list[str]()
@@ -61,6 +62,7 @@ def find_recipe(name: str) -> Recipe:
     recipe = source.only(kept)
     for trick in added:
         recipe = recipe | _with_defaults(name, trick)
+    registry.check(name, recipe)
     return recipe
 
 
@@ -106,32 +108,32 @@ def split_backbone(name: str) -> tuple[str, str] | None:
     return None
 
 
-def registered_name(name: str) -> str:
+def registered_name(name: str, registry: Registry = PRETRAINING) -> str:
     """The name under which a recipe is registered; of one that is not, the name as given."""
-    if name in RECIPES:
+    if name in registry.recipes:
         return name
-    recipe = find_recipe(name)
+    recipe = find_recipe(name, registry)
     tricks = set(recipe.trick_names)
-    for known, other in RECIPES.items():
+    for known, other in registry.recipes.items():
         if set(other.trick_names) == tricks and other == recipe:
             return known
     return name
 
 
-def name_with_only(name: str, tricks: Collection[str]) -> str:
+def name_with_only(name: str, tricks: Collection[str], registry: Registry = PRETRAINING) -> str:
     """The shortest name of the recipe `name` with only these of its tricks.
 
     The fewest signs, and a registered one has none; where several have as few, this recipe's own.
     Raises ValueError where the rest contradicts itself.
     """
-    recipe = find_recipe(name)
+    recipe = find_recipe(name, registry)
     wanted = recipe.only(tricks)
     texts = [name + _changes(recipe, wanted)]
-    texts += [known + _changes(other, wanted) for known, other in RECIPES.items()]
+    texts += [known + _changes(other, wanted) for known, other in registry.recipes.items()]
     texts.append(f"{name}-{ALL}" + "".join(f"+{trick}" for trick in wanted.trick_names))
     for text in sorted(texts, key=lambda text: len(split_changes(text)[1])):
-        if _reads_as(text, wanted):
-            return registered_name(text)
+        if _reads_as(text, wanted, registry):
+            return registered_name(text, registry)
     raise AssertionError("the last one says of each trick that it is there")
 
 
@@ -141,18 +143,19 @@ def _changes(recipe: Recipe, wanted: Recipe) -> str:
     return removed + "".join(f"+{trick}" for trick in there if trick not in here)
 
 
-def _reads_as(name: str, wanted: Recipe) -> bool:
+def _reads_as(name: str, wanted: Recipe, registry: Registry) -> bool:
     try:
-        return find_recipe(name) == wanted
+        return find_recipe(name, registry) == wanted
     except ValueError:  # a knob without a default
         return False
 
 
-def find_card(name: str) -> RecipeCard:
+def find_card(name: str, registry: Registry = PRETRAINING) -> RecipeCard:
     """What is said of a recipe; of a derived one, which it comes from."""
-    if (known := registered_name(name)) in CARDS:
-        return CARDS[known]
+    cards = registry.cards
+    if (known := registered_name(name, registry)) in cards:
+        return cards[known]
     head, changes = split_changes(name)
     words = {"-": "without", "+": "with"}
     said = ", ".join(f"{words[sign]} {trick}" for sign, trick in changes)
-    return RecipeCard(source=f"{head} ({CARDS[head].source}), {said}", measured=NOT_MEASURED)
+    return RecipeCard(source=f"{head} ({cards[head].source}), {said}", measured=NOT_MEASURED)

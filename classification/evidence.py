@@ -1,4 +1,4 @@
-"""What a pretraining leaves of its validation: each image's answer, and pictures of the worst."""
+"""What a classifier's test leaves: each image's answer, and pictures of the worst."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import numpy.typing as npt
 from engine.evidence import Evidence
 
 MISTAKES = 12
-"""Of the most confident mistakes, and of the images whose label got the least probability."""
+"""Pictures of a kind: the most confident mistakes, the images whose label got the least."""
 
-_LONGEST_SIDE = 128  # of a picture, in pixels
+PICTURE_SIDE = 128
+"""The longer one of a picture, in pixels."""
 _PICTURE = "mistake/"
 _ROUNDING = 1e-6  # of a softmax in float32
 
@@ -52,11 +53,23 @@ def hardest_images(answers: Answers) -> npt.NDArray[np.intp]:
     return np.argsort(answers.label_confidence, kind="stable")[:MISTAKES]
 
 
+def unsure_images(answers: Answers) -> npt.NDArray[np.intp]:
+    """Places of the images whose prediction got the least probability, the least first."""
+    return np.argsort(answers.confidence, kind="stable")[:MISTAKES]
+
+
 def classification_evidence(
-    answers: Answers, *, classes: tuple[str, ...], samples: Sequence[tuple[Path, int]]
+    answers: Answers,
+    *,
+    classes: tuple[str, ...],
+    samples: Sequence[tuple[Path, int]],
+    task: str = "classification",
+    folder: Path | None = None,
+    more: Sequence[int] = (),
 ) -> Evidence:
     """samples: the files of the images and their labels, in the order of the answers. The images
-    are named by `<class>/<file>`.
+    are named by `<class>/<file>`, or by their paths below `folder`. more: places of
+    images whose pictures are kept, too.
 
     Raises DataError where one of the pictures cannot be read.
     """
@@ -64,14 +77,18 @@ def classification_evidence(
 
     paths = [path for path, _ in samples]
     assert len(paths) == len(answers.label), "an answer for each image"
-    places = sorted({*confident_mistakes(answers).tolist(), *hardest_images(answers).tolist()})
+    worst = [*confident_mistakes(answers), *hardest_images(answers), *more]
+    places = sorted({int(at) for at in worst})
     return Evidence(
-        task="classification",
+        task=task,
         classes=classes,
-        images=tuple(f"{path.parent.name}/{path.name}" for path in paths),
+        images=tuple(
+            f"{path.parent.name}/{path.name}" if folder is None else str(path.relative_to(folder))
+            for path in paths
+        ),
         arrays={field.name: getattr(answers, field.name) for field in fields(answers)},
         pictures={
-            f"{_PICTURE}{at}": sample_picture(paths[at], longest=_LONGEST_SIDE) for at in places
+            f"{_PICTURE}{at}": sample_picture(paths[at], longest=PICTURE_SIDE) for at in places
         },
     )
 

@@ -83,7 +83,11 @@ def frozen_features(
     """
     prep = backbone.preprocessing
     images = ValidationImages(
-        samples, size=size, resize_size=resize_size, interpolation=prep.interpolation
+        samples,
+        size=size,
+        resize_size=resize_size,
+        interpolation=prep.interpolation,
+        representation=prep.representation,
     )
     loader = evaluation_loader(images, batch_size=_BATCH_SIZE, workers=workers, collate=ready_batch)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -96,8 +100,6 @@ def frozen_features(
     with torch.inference_mode():
         for batch in loader:
             views = normalizer(batch)["images"]
-            if prep.channel_order == "BGR":
-                views = views.flip(1)
             pooled = backbone.classification_features(views)[-1].mean((2, 3))
             features[at : at + len(pooled)] = pooled.float().cpu().numpy()
             at += len(pooled)

@@ -43,3 +43,9 @@ def _near(name: str, known: Iterable[str]) -> str:
 def split_recipe(name: str) -> tuple[str, str] | None:
     """(architecture, recipe) of a name that ends in a known recipe; the longest one counts."""
     return split_backbone(name)
+
+
+def architecture_of_teacher(teacher: str) -> str:
+    """Of a trained one, or timm:<model>; of an artifact its path, which no architecture bears."""
+    found = split_recipe(teacher)
+    return teacher.partition("@")[0] if found is None else found[0]

@@ -9,7 +9,7 @@ from backbones.catalog import UnknownNameError, nearest
 from engine.fast_paths import is_fast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     import torch
     from torch import nn
@@ -49,6 +49,13 @@ _KNOBS: dict[str, tuple[str, ...]] = {
 
 OPTIMIZERS: tuple[str, ...] = tuple(_KNOBS)
 """The names that `Optimizer` knows."""
+
+
+def states_of(name: str) -> int:
+    """How many numbers an optimizer of OPTIMIZERS keeps for each weight, about; without lookahead's
+    copy."""
+    return 2 if "betas" in _KNOBS[name] else 1
+
 
 _IN_TIMM = {"nag": "sgd", "ranger": "radam"}
 _NESTEROV = ("sgd", "nag", "sgdw", "sgdp")
@@ -133,16 +140,22 @@ class Optimizer:
             )
 
     def build(
-        self, model: nn.Module, *, decays: Callable[[nn.Parameter], bool], lr_scale: float = 1.0
+        self,
+        model: nn.Module,
+        *,
+        decays: Callable[[nn.Parameter], bool],
+        lr_scale: float = 1.0,
+        parts: Sequence[tuple[float, Sequence[nn.Parameter]]] | None = None,
     ) -> torch.optim.Optimizer:
         """A torch optimizer of two groups: parameters for which `decays` holds, the others.
 
-        A group that would be empty is left out. lr_scale: factor on the learning rate.
+        A group that would be empty is left out. lr_scale: factor on the learning rate. parts:
+        each with a factor of its own and groups of its own; together the model's parameters.
         """
         from timm.optim import Lookahead, create_optimizer_v2
 
         optimizer: torch.optim.Optimizer = create_optimizer_v2(
-            _groups(model, decays=decays, weight_decay=self.weight_decay),
+            self._groups(model, decays, lr_scale, parts),
             opt=_IN_TIMM.get(self.name, self.name),
             lr=self.learning_rate * lr_scale,
             weight_decay=self.weight_decay,
@@ -158,6 +171,21 @@ class Optimizer:
         alpha, k = lookahead.alpha, lookahead.k
         ahead: torch.optim.Optimizer = Lookahead(optimizer, alpha=alpha, k=k)
         return ahead
+
+    def _groups(
+        self,
+        model: nn.Module,
+        decays: Callable[[nn.Parameter], bool],
+        lr_scale: float,
+        parts: Sequence[tuple[float, Sequence[nn.Parameter]]] | None,
+    ) -> list[dict[str, Any]]:
+        if parts is None:
+            return _groups(model.parameters(), decays=decays, weight_decay=self.weight_decay)
+        return [
+            {**group, "lr": self.learning_rate * lr_scale * scale}
+            for scale, parameters in parts
+            for group in _groups(parameters, decays=decays, weight_decay=self.weight_decay)
+        ]
 
     def _own_knobs(self) -> dict[str, Any]:
         given = {"momentum": self.momentum, "betas": self.betas, "eps": self.eps}
@@ -192,9 +220,12 @@ def _check_name(name: str) -> None:
 
 
 def _groups(
-    model: nn.Module, *, decays: Callable[[nn.Parameter], bool], weight_decay: float
+    given: Iterable[nn.Parameter],
+    *,
+    decays: Callable[[nn.Parameter], bool],
+    weight_decay: float,
 ) -> list[dict[str, Any]]:
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    parameters = [p for p in given if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if decays(p)], "weight_decay": weight_decay},
         {"params": [p for p in parameters if not decays(p)], "weight_decay": 0.0},

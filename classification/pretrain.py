@@ -60,7 +60,7 @@ def pretrain(
         given = "none is given" if teacher is None else f"{teacher} is given"
         wanted = "has no teacher" if teacher_of(name) is None else "needs --teacher"
         raise ValueError(f"{name} {wanted}, and {given}")
-    budget = prepared.benchmark.pretraining
+    budget = prepared.benchmark.require_pretraining()
     train = training_images(budget, prepared.digests["pretraining"])
     val = read_index(budget.root, "val", left_out=budget.left_out)
     plan = training_plan(
@@ -117,7 +117,9 @@ def pretrain(
     seen: str | None = None
     lost: tuple[str, ...] = ()
     if is_main():
-        seen, lost = leave_evidence(lambda: _evidence(training.metric, train.classes, val), result)
+        seen, lost = leave_evidence(
+            lambda: _evidence(training.metric, train.classes, val, work_dir), result
+        )
     found = StageResult(
         status="ok",
         metrics=_metrics(metrics),
@@ -137,6 +139,7 @@ def pretrain(
             prepared,
             name,
             seed=seed,
+            classes=train.classes,
             val=val,
             metrics=metrics,
             cost=cost,
@@ -155,12 +158,16 @@ def _metrics(found: dict[str, Any]) -> dict[str, Metric]:
     }
 
 
-def _evidence(metric: AnswerMetric, classes: tuple[str, ...], val: ImageNetIndex) -> Evidence:
-    """What the last validation saw."""
+def _evidence(
+    metric: AnswerMetric, classes: tuple[str, ...], val: ImageNetIndex, work_dir: Path
+) -> Evidence:
+    """What the last validation saw, and the range test where there was one."""
     from classification.evidence import classification_evidence
+    from classification.learning_rate_range import with_ranges
 
     assert metric.answers is not None, "a validation follows the last step"
-    return classification_evidence(metric.answers, classes=classes, samples=val.samples)
+    found = classification_evidence(metric.answers, classes=classes, samples=val.samples)
+    return with_ranges(found, [work_dir])
 
 
 def _teachers_cost(teacher: str | None) -> dict[str, float]:
@@ -196,6 +203,7 @@ def _export(
     name: str,
     *,
     seed: int,
+    classes: tuple[str, ...],
     val: ImageNetIndex,
     metrics: dict[str, Any],
     cost: dict[str, float],
@@ -205,7 +213,7 @@ def _export(
     from backbones.cost import count_gmacs, count_parameters
     from classification.training import example_images, exported, preprocessing_of
 
-    shrunk_to = prepared.benchmark.pretraining.shrink_to
+    shrunk_to = prepared.benchmark.require_pretraining().shrink_to
     backbone, head = exported(classifier)
     save_artifact(
         artifact,
@@ -224,17 +232,21 @@ def _export(
                 "resize_size": plan.resize_size,
             },
             "seed": seed,
+            "classes": classes,
             "cost": {
                 **{key: cost[key] for key in ("seconds", "teacher_seconds") if key in cost},
                 "parameters": count_parameters(backbone),
-                "gmacs": count_gmacs(backbone, backbone.native_size),
+                "gmacs": count_gmacs(
+                    backbone, backbone.native_size, channels=backbone.input_channels
+                ),
                 "gmacs_image_size": backbone.native_size,
             },
             "notes": {"remarks": list(notes)} if notes else {},
         },
         head=head,
     )
-    verify_artifact(artifact, backbone, example_images(val.samples, plan))
+    images = example_images(val.samples, plan, preprocessing_of(plan.recipe))
+    verify_artifact(artifact, backbone, images)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -18,9 +18,11 @@ from classification.probe_protocol import (
     FEW_SHOTS,
     ITERATIONS,
     MOST_TRAINING_IMAGES,
+    NEEDS_IMAGES,
     NEIGHBORS,
     REGULARIZATION,
     TEMPERATURE,
+    probed_stage,
     probes_protocol,
 )
 from classification.recipe import Recipe
@@ -47,7 +49,7 @@ def probe(artifact: Path, prepared: PreparedBenchmark, *, seed: int, label: str)
     from engine.cost import peak_memory_mb, stopwatch
     from engine.stage import environment
 
-    budget = prepared.benchmark.pretraining
+    budget = prepared.benchmark.require_pretraining(NEEDS_IMAGES)
     backbone = load_artifact(artifact)
     # The same view for all recipes, whatever size theirs evaluates at.
     size, resize_size = evaluation_sizes(Recipe(), budget, backbone.architecture)
@@ -113,7 +115,12 @@ def main(argv: list[str] | None = None) -> None:
     if not is_main():  # there is nothing to share
         return
     label = f"probes, {card.architecture} ({card.weights}), seed {arguments.seed}"
-    result = probe(arguments.artifact, prepared, seed=arguments.seed, label=label)
+    if probed_stage(benchmark) == "finetune":
+        from classification.own_probes import probe_own_images
+
+        result = probe_own_images(arguments.artifact, prepared, seed=arguments.seed, label=label)
+    else:
+        result = probe(arguments.artifact, prepared, seed=arguments.seed, label=label)
     result.write(arguments.result)
 
 

@@ -16,7 +16,8 @@ def pretraining_protocol(
     architecture: str, recipe: Recipe, benchmark: Benchmark, data_digest: str
 ) -> dict[str, Any]:
     """Architecture, recipe, budget, data and versions of one pretraining."""
-    budget = benchmark.pretraining.model_dump(
+    pretraining = benchmark.require_pretraining()
+    budget = pretraining.model_dump(
         # `batch_norm` matters to several processes, and is in what they say of themselves.
         mode="json",
         exclude={"root", "workers", "shrink_to", "batch_norm"},
@@ -27,9 +28,9 @@ def pretraining_protocol(
         "architecture": architecture,
         "width": benchmark.backbone.width,
         "recipe": recipe.canonical(),
-        "budget": {**budget, **benchmark.pretraining.shrinking_facts()},
+        "budget": {**budget, **pretraining.shrinking_facts()},
         "data": data_digest,
-        **benchmark.pretraining.left_out_facts(),
+        **pretraining.left_out_facts(),
         "metric": "top1, top5 of the last weights, or of their average where the recipe keeps one, "
         "on the central crop of every validation image",
         "versions": {name: version(name) for name in ("torch", "mmengine", "timm")},

@@ -12,8 +12,10 @@ from classification.augmentation import Augmentation
 from classification.optimizers import SGD, Optimizer
 from classification.tricks.schedule import Schedule
 from classification.tricks.step_decay import StepDecay
+from classification.tuning import Tuning
 
 if TYPE_CHECKING:
+    from backbones.representation import Representation
     from classification.tricks.distillation import Distillation
     from classification.tricks.trick import Trick
 
@@ -46,6 +48,7 @@ class Recipe:
     evaluated; None: the benchmark's. precision: "half" is the half format that pays on the machine
     at hand. loss_threshold: targets above it count as 1, for binary cross-entropy. gradient_clip:
     largest L2 norm. early_stopping: epochs without a better top-1 after which training ends.
+    tuning: of fine-tuning alone.
     """
 
     optimizer: Optimizer = SGD(learning_rate=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4)
@@ -70,6 +73,7 @@ class Recipe:
     dropout: float = 0.0
     ema_decay: float | None = None
     early_stopping: float | None = None
+    tuning: Tuning = Tuning()
     tricks: tuple[Trick, ...] = ()
     origin: Recipe | None = field(default=None, repr=False)
 
@@ -160,12 +164,19 @@ class Recipe:
         return found[0] if found else None  # type: ignore[return-value]
 
     @property
+    def representation(self) -> Representation | None:
+        """What images are shown to the network as; None: red, green and blue."""
+        return next((t.representation for t in self.tricks if t.representation is not None), None)
+
+    @property
     def total_epochs(self) -> float:
         return self.epochs + self.cooldown_epochs
 
     def numbers(self) -> dict[str, Any]:
-        """Every number by its name, as plain JSON, without the tricks."""
-        names = [item.name for item in fields(self) if item.name not in _UNPRINTED]
+        """Every number by its name, as plain JSON, without the tricks, and without `tuning` where
+        nothing is tuned: records of a pretraining do not speak of it."""
+        unsaid = ("tuning",) if self.tuning == Tuning() else ()
+        names = [item.name for item in fields(self) if item.name not in (*_UNPRINTED, *unsaid)]
         return {name: _plain(getattr(self, name)) for name in names}
 
     def to_dict(self) -> dict[str, Any]:
@@ -199,7 +210,7 @@ def _check_conflict(present: Trick, added: Trick) -> None:
     if one_of_a_kind:
         raise ValueError(
             f"{added.name} conflicts with {present.name}: a recipe has one {added.alternatives}; "
-            f"take the other away first (- {type(present).__name__})"
+            f"take the other away first (-{present.name})"
         )
     if present.name in added.card.conflicts or added.name in present.card.conflicts:
         raise ValueError(f"{added.name} conflicts with {present.name}: use one of the two")
@@ -217,6 +228,8 @@ def _canonical(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Tuning):
+        return value.to_dict()
     if isinstance(value, Schedule):
         return {"type": type(value).__name__, **value.to_dict()}
     if is_dataclass(value) and not isinstance(value, type):

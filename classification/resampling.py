@@ -19,13 +19,21 @@ Interpolation = Literal["bilinear", "bicubic"]
 def resize(
     image: np.ndarray, *, width: int, height: int, interpolation: Interpolation = "bilinear"
 ) -> np.ndarray:
-    """(H, W, 3) uint8 -> (height, width, 3); `FAST_PATHS` says how close to Pillow's `resize`."""
+    """(H, W, C) uint8 -> (height, width, C); `FAST_PATHS` says how close to Pillow's `resize`.
+
+    Each channel for itself: a fourth is one more, by which colours are not weighted.
+    """
     import numpy as np
 
     if not is_fast("resize"):
         from PIL import Image
 
         method = Image.Resampling[interpolation.upper()]
+        if image.shape[2] == 4:
+            channels = [
+                Image.fromarray(image[..., c]).resize((width, height), method) for c in range(4)
+            ]
+            return np.stack([np.array(channel) for channel in channels], axis=2)
         return np.array(Image.fromarray(image).resize((width, height), method))
     grows = height >= image.shape[0] and width >= image.shape[1]
     if grows and interpolation == "bilinear":

@@ -19,6 +19,7 @@ from classification.robustness_protocol import (
     LEAST_IMAGES,
     LEVELS,
     MOST_IMAGES,
+    NEEDS_IMAGES,
     STEPS,
     robustness_protocol,
 )
@@ -54,7 +55,7 @@ def measure(artifact: Path, prepared: PreparedBenchmark, *, label: str) -> Stage
     from engine.cost import peak_memory_mb, stopwatch
     from engine.stage import environment
 
-    budget = prepared.benchmark.pretraining
+    budget = prepared.benchmark.require_pretraining(NEEDS_IMAGES)
     index = read_index(budget.root, "val", left_out=budget.left_out)
     card = read_card(artifact)
     cost: dict[str, float] = {}
@@ -140,6 +141,7 @@ def _count_right(
 
     from classification.data import ValidationImages
 
+    card.preprocessing.check_rgb("the measurement of robustness")
     size, resize_size = _evaluated_sizes(card, budget)
     images = ValidationImages(
         [samples[place] for place in places],

@@ -10,6 +10,7 @@ from benchmarks.schema import Benchmark
 # Raised by one whenever a change to the code changes what is measured.
 REVISION = 1
 
+NEEDS_IMAGES = "its images are attacked; leave robustness out of --tasks"
 LEAST_IMAGES, MOST_IMAGES = 500, 5000
 """A tenth of the validation images is looked at, but no fewer and no more than these."""
 EPSILONS = (1, 4)
@@ -40,7 +41,7 @@ and its code); pixels on the scale 0..1, lengths in pixels at 224 x 224."""
 
 def robustness_protocol(benchmark: Benchmark, data_digest: str) -> dict[str, Any]:
     """Which images are looked at, and what is done to them."""
-    budget = benchmark.pretraining
+    budget = benchmark.require_pretraining(NEEDS_IMAGES)
     return {
         "stage": "robustness",
         "revision": REVISION,

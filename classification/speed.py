@@ -49,7 +49,9 @@ def measure(artifact: Path, benchmark: Benchmark, *, label: str) -> StageResult:
         backbone = load_artifact(artifact).to(device).to(memory_format=layout)
         for name, size in protocol["sizes"].items():
             width, height = size["image_size"]
-            images = torch.zeros(size["batch"], 3, height, width, device=device)
+            images = torch.zeros(
+                size["batch"], backbone.input_channels, height, width, device=device
+            )
             images = images.contiguous(memory_format=layout)
             try:
                 cost[f"forward_memory_mb_{name}"] = forward_memory(backbone, images) / 2**20

@@ -171,6 +171,7 @@ def _artifact_classifier(
     classifier = load_classifier(directory)
     _check_classes(directory, classifier.head.out_features, num_classes)
     backbone = classifier.backbone
+    backbone.preprocessing.check_rgb("a student")
     return classifier, backbone.preprocessing, getattr(backbone, "fixed_size", None)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +11,34 @@ import torch
 from mmengine.hooks import Hook
 from torch import nn
 
+from backbones.artifact import load_artifact
 from backbones.base import Backbone
 from backbones.create import create_backbone
 from backbones.initialization import initialize
+from backbones.input_channels import set_input_channels
 from backbones.preprocessing import IMAGENET_PAPER, Preprocessing
 from classification.budget import TrainingPlan
 from classification.data import Normalizer, TrainingImages, ValidationImages, ready_batch
+from classification.feature_cache import CachedFeatures, FillFeatures, trains_on_features
+from classification.find_learning_rate import FindLearningRate
 from classification.half_format import HalfFormat, half_format_of
 from classification.metric import AnswerMetric
 from classification.model import Classifier, TrainedClassifier, mixes_batches
+from classification.pseudo_labels import PseudoImages
 from classification.recipe import Recipe
 from classification.teacher import load_teacher
+from classification.tricks.found_learning_rate import range_test_of
+from classification.tuning import STAGES
+from classification.unfreezing import Unfreezing
+from engine.best_weights import KeepBest
 from engine.distributed import BatchNorm
 from engine.early_stopping import StopEarly
 from engine.fast_paths import is_fast
 from engine.loaders import evaluation_loader, train_loader
 from engine.micro_batches import MicroBatches
+from engine.mixed_stream import SecondPart
 from engine.precision import Precision, optim_wrapper
-from engine.processes import tell
+from engine.processes import tell, world_size
 from engine.randomness import seed_globally
 from engine.runner import QuietRunner, build_runner
 
@@ -54,29 +64,50 @@ class LearningRate(Hook):
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """metric: of the validations. precision: of the steps; notes: what a reader of the result
-    should know."""
+    should know. preprocessing: of the images, the backbone's own where it started from weights."""
 
     runner: QuietRunner
     classifier: Classifier
     metric: AnswerMetric
     precision: Precision
     notes: tuple[str, ...]
+    preprocessing: Preprocessing
 
 
 def build_classifier(
-    architecture: str, recipe: Recipe, *, width: float, num_classes: int, seed: int
+    architecture: str,
+    recipe: Recipe,
+    *,
+    width: float,
+    num_classes: int,
+    seed: int,
+    start: Path | None = None,
 ) -> tuple[Classifier, tuple[str, ...]]:
     """The paper's initialization (timm's models keep their own), then what the tricks change.
 
-    Gives the tricks' remarks as well: where one has nothing to change in this network.
+    start: an artifact whose backbone is taken instead, of its own architecture and width. The
+    head is drawn from the seed all the same. Gives the tricks' remarks as well: where one has
+    nothing to change in this network.
     """
     seed_globally([seed])
-    foreign = ":" in architecture
-    backbone = create_backbone(architecture, width=1.0 if foreign else width)
-    if not foreign:
-        initialize(backbone, seed=seed)
-    classifier = Classifier(backbone, num_classes, dropout=recipe.dropout)
+    if start is not None:
+        backbone = load_artifact(start)
+    else:
+        foreign = ":" in architecture
+        backbone = create_backbone(architecture, width=1.0 if foreign else width)
+        if not foreign:
+            initialize(backbone, seed=seed)
+    tuning = recipe.tuning
+    classifier = Classifier(
+        backbone,
+        num_classes,
+        dropout=recipe.dropout,
+        hidden=tuning.hidden,
+        hidden_dropout=tuning.hidden_dropout,
+    )
     remarks = [trick.initialize(classifier, seed=seed) for trick in recipe.acting]
+    if recipe.representation is not None:
+        set_input_channels(backbone, recipe.representation.channels)
     return classifier, tuple(remark for remark in remarks if remark is not None)
 
 
@@ -95,18 +126,24 @@ def build_training(
     teacher: str | None = None,
     auto_accumulate: bool = False,
     batch_norm: BatchNorm = "per_process",
+    start: Path | None = None,
+    table: str = "pretraining",
+    pseudo: PseudoImages | None = None,
 ) -> Training:
-    """Everything that one pretraining needs, built in the one order that makes it repeatable.
+    """Everything that one training needs, built in the one order that makes it repeatable.
 
-    train, val: image files and their classes. teacher: as `classification.teacher.load_teacher`
-    takes it. auto_accumulate: a batch that does not fit into memory is computed in parts.
-    batch_norm: of several processes, whether it sees the batch or one process's share.
+    train, val: image files and their classes. start: an artifact, whose backbone is trained on
+    under a new head, on images that are preprocessed as it is used to; architecture and width are
+    then its own. table: of the benchmark file, for what is said to the user. teacher: as
+    `classification.teacher.load_teacher` takes it. auto_accumulate: a batch that does not fit into
+    memory is computed in parts. batch_norm: of several processes, whether it sees the batch or one
+    process's share. pseudo: images under a teacher's labels, of which each batch has its share.
     """
     recipe = plan.recipe
     half, precision = _formats(recipe, teacher, work_dir)
     channels_last = recipe.channels_last or is_fast("channels_last")
     classifier, notes = build_classifier(
-        architecture, recipe, width=width, num_classes=num_classes, seed=seed
+        architecture, recipe, width=width, num_classes=num_classes, seed=seed, start=start
     )
     if half is not None and half.remark is not None:
         notes += (half.remark,)
@@ -114,7 +151,11 @@ def build_training(
         tell(f"{label}: {note}")
     if channels_last:
         classifier.to(memory_format=torch.channels_last)
-    preprocessing = preprocessing_of(recipe)
+    if start is None:
+        preprocessing = preprocessing_of(recipe)
+    else:
+        preprocessing = classifier.backbone.preprocessing.represented(recipe.representation)
+        recipe = resized_as(recipe, preprocessing)
     taught_by = None
     if teacher is not None and half is not None:
         taught_by = load_teacher(
@@ -131,6 +172,17 @@ def build_training(
     )
     if recipe.compile:
         classifier.compile()
+    tuning = recipe.tuning
+    if tuning.unfreeze_epochs is not None and world_size() > 1:
+        raise ValueError(
+            f"gradual_unfreezing trains in one process, and there are {world_size()}: start one, "
+            "or take the trick away"
+        )
+    if tuning.head_only:
+        classifier.freeze(STAGES)
+    parts = None
+    if tuning.layer_decay < 1 or tuning.unfreeze_epochs is not None:
+        parts = list(zip(tuning.learning_rate_scales(), classifier.parts(), strict=True))
 
     def decays(parameter: nn.Parameter) -> bool:
         return all(trick.decays(parameter) for trick in recipe.acting)
@@ -138,33 +190,61 @@ def build_training(
     metric = AnswerMetric(num_classes)
     clip = None if recipe.gradient_clip is None else {"max_norm": recipe.gradient_clip}
     hooks: list[Hook] = [LearningRate(plan)]
+    if tuning.unfreeze_epochs is not None:
+        hooks.append(Unfreezing(classifier, plan))
+    if tuning.best_weights:
+        hooks.append(KeepBest(metric="top1"))
     if plan.patience is not None:
         hooks.append(StopEarly(patience=plan.patience, metric="top1"))
+    train_images = TrainingImages(
+        train if pseudo is None else [*train, *pseudo.samples],
+        size=plan.train_size,
+        recipe=recipe,
+        seed=seed,
+        num_classes=num_classes,
+        representation=preprocessing.representation,
+        soft=None if pseudo is None else pseudo.targets,
+    )
+    second = None
+    if pseudo is not None:
+        second = SecondPart(images=len(pseudo.samples), of_batch=pseudo.of_batch)
+    val_images = validation_images(val, plan, preprocessing)
+    features, val_features = None, None
+    if tuning.head_only:
+        if trains_on_features(recipe):
+            features = CachedFeatures(train_images, work_dir / "training_features.npy")
+        val_features = CachedFeatures(val_images, work_dir / "validation_features.npy")
+        hooks.append(
+            FillFeatures(classifier, train=features, val=val_features, workers=workers, label=label)
+        )
+    if range_test_of(recipe) is not None:
+        hooks.append(FindLearningRate(plan, seed=seed, work_dir=work_dir, label=label))
     runner = build_runner(
         label=label,
         model=model,
         loader=train_loader(
-            TrainingImages(
-                train, size=plan.train_size, recipe=recipe, seed=seed, num_classes=num_classes
-            ),
+            train_images if features is None else features,
             batch_size=plan.batch_size,
             seed=seed,
-            workers=workers,
+            workers=workers if features is None else 0,
             repeats=recipe.repeats,
             collate=ready_batch,
+            second=second,
         ),
         steps=plan.steps * plan.accumulation,
         optim_wrapper=optim_wrapper(
-            recipe.optimizer.build(classifier, decays=decays, lr_scale=plan.learning_rate_scale),
+            recipe.optimizer.build(
+                classifier, decays=decays, lr_scale=plan.learning_rate_scale, parts=parts
+            ),
             precision=precision,
             loss_scale=recipe.loss_scale,
             accumulate=plan.accumulation,
             clip_grad=clip,
         ),
         val_loader=evaluation_loader(
-            validation_images(val, plan),
+            val_images if val_features is None else val_features,
             batch_size=min(256, plan.batch_size * plan.accumulation * 2),
-            workers=min(1, workers),
+            workers=min(1, workers) if val_features is None else 0,
             collate=ready_batch,
         ),
         val_metric=metric,
@@ -175,17 +255,22 @@ def build_training(
         micro_batches=MicroBatches(
             auto=auto_accumulate,
             smallest=2,  # fewer are too few for batch normalization
-            setting="batch_size_scale in [pretraining] of the benchmark file",
+            setting=f"batch_size_scale in [{table}] of the benchmark file",
         ),
         hooks=hooks,
-        workers_setting="workers in [pretraining] of the benchmark file",
+        workers_setting=f"workers in [{table}] of the benchmark file",
         choices=None if half is None else half.choices,
         batch_norm=batch_norm,
     )
     if half is not None:
         runner.logger.info(f"half precision: {half.precision} ({half.why})")
     return Training(
-        runner=runner, classifier=classifier, metric=metric, precision=precision, notes=notes
+        runner=runner,
+        classifier=classifier,
+        metric=metric,
+        precision=precision,
+        notes=notes,
+        preprocessing=preprocessing,
     )
 
 
@@ -205,31 +290,40 @@ def _micro_steps(plan: TrainingPlan) -> int:
 
 
 def preprocessing_of(recipe: Recipe) -> Preprocessing:
-    """The paper's mean and std; bicubic where the recipe resizes so."""
-    if recipe.augmentation.interpolation == "bicubic":
-        return Preprocessing(
-            mean=IMAGENET_PAPER.mean, std=IMAGENET_PAPER.std, interpolation="bicubic"
-        )
-    return IMAGENET_PAPER
+    """The paper's mean and std, with the recipe's interpolation and representation."""
+    plain = replace(IMAGENET_PAPER, interpolation=recipe.augmentation.interpolation)
+    return plain.represented(recipe.representation)
 
 
-def validation_images(val: Sequence[tuple[Path, int]], plan: TrainingPlan) -> ValidationImages:
+def resized_as(recipe: Recipe, preprocessing: Preprocessing) -> Recipe:
+    """The recipe with the interpolation that a backbone is used to."""
+    augmentation = replace(recipe.augmentation, interpolation=preprocessing.interpolation)
+    return replace(recipe, augmentation=augmentation)
+
+
+def validation_images(
+    val: Sequence[tuple[Path, int]], plan: TrainingPlan, preprocessing: Preprocessing
+) -> ValidationImages:
     return ValidationImages(
         val,
         size=plan.eval_size,
         resize_size=plan.resize_size,
-        interpolation=plan.recipe.augmentation.interpolation,
+        interpolation=preprocessing.interpolation,
+        representation=preprocessing.representation,
     )
 
 
 def example_images(
-    val: Sequence[tuple[Path, int]], plan: TrainingPlan, count: int = 2
+    val: Sequence[tuple[Path, int]],
+    plan: TrainingPlan,
+    preprocessing: Preprocessing,
+    count: int = 2,
 ) -> torch.Tensor:
-    """A few normalized validation images (B, 3, H, W), to check an export on."""
-    data = validation_images(val[:count], plan)
+    """A few normalized validation images (B, C, H, W), to check an export on."""
+    data = validation_images(val[:count], plan, preprocessing)
     images = torch.stack([data[i]["images"] for i in range(len(data))])
     labels = torch.zeros(len(images), dtype=torch.long)
-    normalizer = Normalizer(preprocessing_of(plan.recipe), channels_last=False)
+    normalizer = Normalizer(preprocessing, channels_last=False)
     normalized: torch.Tensor = normalizer({"images": images, "labels": labels})["images"]
     return normalized
 

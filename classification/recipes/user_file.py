@@ -8,6 +8,9 @@
 
     trickle run --recipes mine.py --backbone resnet50d_cutmix
 
+FINE_TUNINGS, in place of RECIPES or beside it, holds recipes of fine-tuning, which stand behind a
+`~`: FINE_TUNINGS = {"mixed": FINE_TUNINGS["finetune"] | Mixup(0.2)}, with ours imported as above.
+
 The file may define tricks as well (subclasses of `classification.tricks.trick.Trick`). Its code is
 run: give only a file that you trust.
 """
@@ -24,8 +27,9 @@ from pathlib import Path
 from types import ModuleType
 
 from classification.recipe import Recipe
-from classification.recipes import CARDS, RECIPES
+from classification.recipes import FINE_TUNING, PRETRAINING
 from classification.recipes.card import RecipeCard
+from classification.recipes.registry import Registry
 from classification.tricks import TRICKS
 from classification.tricks.trick import KINDS, Card, Trick
 
@@ -33,6 +37,7 @@ MODULE = "user_recipes"
 """What the file's module is called while Trickle runs."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
+_REGISTRIES: dict[str, Registry] = {"RECIPES": PRETRAINING, "FINE_TUNINGS": FINE_TUNING}
 _loaded: list[Path] = []
 
 
@@ -41,7 +46,8 @@ class RecipeFileError(ValueError):
 
 
 def load_user_file(path: str | Path) -> None:
-    """Adds the file's RECIPES and tricks to ours, for this process; a second time does nothing.
+    """Adds the file's RECIPES, FINE_TUNINGS and tricks to ours, for this process; a second time
+    does nothing.
 
     Raises RecipeFileError, and adds nothing then.
     """
@@ -55,20 +61,26 @@ def load_user_file(path: str | Path) -> None:
     module = _run(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     tricks = [value for value in vars(module).values() if _is_own_trick(value)]
-    recipes = getattr(module, "RECIPES", None)
-    if not isinstance(recipes, dict) or not recipes:
+    found = {name: getattr(module, name, None) for name in _REGISTRIES}
+    given = {name: recipes for name, recipes in found.items() if recipes is not None}
+    if not given or not all(isinstance(recipes, dict) and recipes for recipes in given.values()):
+        name = next(iter(given), "RECIPES")
         raise RecipeFileError(
-            f'{path} defines no RECIPES: expected a dictionary, RECIPES = {{"name": recipe}}'
+            f'{path} defines no {name}: expected a dictionary, {name} = {{"name": recipe}}'
         )
     for trick in tricks:
         _check_trick(path, trick)
-    for name, recipe in recipes.items():
-        _check_recipe(path, name, recipe)
+    for dictionary, recipes in given.items():
+        for name, recipe in recipes.items():
+            _check_recipe(path, dictionary, name, recipe)
     for trick in tricks:
         trick.source_digest = digest
         TRICKS[trick.name] = trick
-    RECIPES.update(recipes)
-    CARDS.update({name: RecipeCard(source=f"the file {path.name}") for name in recipes})
+    for dictionary, recipes in given.items():
+        registry = _REGISTRIES[dictionary]
+        registry.recipes.update(recipes)
+        card = RecipeCard(source=f"the file {path.name}")
+        registry.cards.update(dict.fromkeys(recipes, card))
     _loaded.append(path)
 
 
@@ -115,16 +127,20 @@ def _check_trick(path: Path, trick: type[Trick]) -> None:
         raise RecipeFileError(f"{path}: there is a trick {name!r} already; name yours otherwise")
 
 
-def _check_recipe(path: Path, name: object, recipe: object) -> None:
+def _check_recipe(path: Path, dictionary: str, name: object, recipe: object) -> None:
+    registry = _REGISTRIES[dictionary]
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise RecipeFileError(
             f"{path}: {name!r} cannot name a recipe; expected lower-case letters, digits and _"
         )
-    if name in RECIPES:
-        raise RecipeFileError(f"{path}: there is a recipe {name!r} already; name yours otherwise")
+    if name in registry.recipes:
+        raise RecipeFileError(
+            f"{path}: there is a {registry.title} {name!r} already; name yours otherwise"
+        )
     if not isinstance(recipe, Recipe):
-        raise RecipeFileError(f"{path}: RECIPES[{name!r}] is {recipe!r}, not a Recipe")
+        raise RecipeFileError(f"{path}: {dictionary}[{name!r}] is {recipe!r}, not a Recipe")
     try:
+        registry.check(name, recipe)
         recipe.schedule.check(epochs=recipe.epochs)
         json.dumps(recipe.to_dict(), allow_nan=False)
     except (ValueError, TypeError) as error:

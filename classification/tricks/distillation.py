@@ -40,6 +40,7 @@ class Distillation(Trick):
 
     name = "distillation"
     kind = "targets"
+    stage = "pretraining"
     card = Card(
         paper=f"{BAG_OF_TRICKS} (Hinton et al. 2015, arXiv:1503.02531)",
         section="section 5.3, Table 6; Ridnik et al. 2022 (USI), arXiv:2204.03475: weight 5, T 1",

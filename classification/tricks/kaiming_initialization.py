@@ -52,6 +52,7 @@ class KaimingInitialization(Trick):
 
     name = "kaiming_initialization"
     kind = "initialization"
+    stage = "pretraining"
     alternatives: ClassVar[str | None] = "initialization"
     card = Card(
         paper="He et al. 2015, arXiv:1502.01852",

@@ -23,6 +23,7 @@ class Pretrained(Trick):
 
     name = "pretrained"
     kind = "initialization"
+    stage = "pretraining"
     alternatives: ClassVar[str | None] = "initialization"
     card = Card(
         paper="Yosinski et al. 2014, arXiv:1411.1792",

@@ -55,6 +55,7 @@ class RandomResizedCrop(Trick):
 
     name = "random_resized_crop"
     kind = "augmentation"
+    alternatives = "crop"
     card = Card(
         paper=f"{BAG_OF_TRICKS} (Szegedy et al. 2015, arXiv:1409.4842)",
         section="section 2.1, step 2",

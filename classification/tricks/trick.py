@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from backbones.representation import Representation
     from classification.model import Classifier, Outputs
     from classification.recipe import Recipe
 
@@ -39,18 +40,23 @@ BAG_OF_TRICKS = "He et al. 2019, arXiv:1812.01187"
 class Trick:
     """One trick: a frozen dataclass of its knobs. All methods do nothing unless overridden.
 
-    kind: the chapter of the trick's page. alternatives: of the tricks that bear the same word
+    kind: the chapter of the trick's page. stage: where it may stand, by default in pretraining as
+    in fine-tuning. alternatives: of the tricks that bear the same word
     there is one in a recipe ("schedule", "pairing", ...). turn: where several tricks act at one
     place, the lower turn acts first, then the order of their names decides, and never the order in
-    which they were added. source_digest: of
-    the file of a trick that is the user's own.
+    which they were added. moves_pixels: `transform_view` takes images of any number of channels,
+    since what it does to a place it does to all of them; other tricks get the colours alone.
+    representation: what images are shown to the network as, in training as in evaluation.
+    source_digest: of the file of a trick that is the user's own.
     """
 
     name: ClassVar[str]
     card: ClassVar[Card]
     kind: ClassVar[str]
+    stage: ClassVar[Literal["any", "pretraining", "finetune"]] = "any"
     alternatives: ClassVar[str | None] = None
     turn: ClassVar[int] = 0
+    moves_pixels: ClassVar[bool] = False
     source_digest: ClassVar[str | None] = None
 
     @classmethod
@@ -84,6 +90,20 @@ class Trick:
     def transform_label(self, label: int, num_classes: int, rng: np.random.Generator) -> int:
         """Of a training image; rng follows from the run's seed and the image, not the epoch."""
         return label
+
+    @property
+    def representation(self) -> Representation | None:
+        """None: red, green and blue."""
+        return None
+
+    def crop_box(
+        self, rng: np.random.Generator, *, height: int, width: int
+    ) -> tuple[int, int, int, int] | None:
+        """(top, left, height, width) of what a view is made of; None for the baseline's crop.
+
+        height, width: of the image, in pixels. What lies outside of it shows its reflection.
+        """
+        return None
 
     def transform_view(self, view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """(S, S, 3) RGB uint8 -> the same, after the random crop and flip, before colour noise."""
@@ -119,5 +139,6 @@ KINDS = (
     "optimizer",
     "regularization",
     "initialization",
+    "fine_tuning",
 )
 """The chapters, in the order in which they are shown."""

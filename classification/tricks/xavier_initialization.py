@@ -21,6 +21,7 @@ class XavierInitialization(Trick):
 
     name = "xavier_initialization"
     kind = "initialization"
+    stage = "pretraining"
     alternatives: ClassVar[str | None] = "initialization"
     card = Card(
         paper=f"Glorot and Bengio 2010 ({BAG_OF_TRICKS}, section 2.1)",

@@ -17,6 +17,7 @@ class ZeroGamma(Trick):
 
     name = "zero_gamma"
     kind = "efficiency"
+    stage = "pretraining"
     card = Card(
         paper=BAG_OF_TRICKS,
         section="section 3.1, Table 4",

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from bench import report
-from eval.jobs import FINE_TUNINGS
 from eval.kept_evidence import EvidenceReader
 from eval.layout import Layout
 from eval.records import read_records
@@ -35,7 +34,7 @@ def test_its_records_are_whole_and_agree_with_their_evidence(
             RowName(backbone="scratch:resnet50d", control=None),
         ],
         seeds=(0,),
-        tasks=FINE_TUNINGS,
+        tasks=("detection", "segmentation"),
         bootstrap=make_bootstrap(records, EvidenceReader([layout], pytest.fail)),
     )
     # A score that did not follow from its evidence would be said to differ from it.

@@ -106,7 +106,7 @@ def test_known_rivals() -> None:
 
 
 def test_the_message_of_two_schedules_says_what_to_do() -> None:
-    with pytest.raises(ValueError, match=r"a recipe has one schedule.*- CosineDecay"):
+    with pytest.raises(ValueError, match=r"a recipe has one schedule.*\(-cosine_decay\)"):
         Recipe() | CosineDecay() | LinearDecay()
     assert (Recipe() | CosineDecay() | Warmup(5)) - CosineDecay | LinearDecay() == (
         Recipe() | Warmup(5) | LinearDecay()

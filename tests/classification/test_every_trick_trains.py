@@ -85,8 +85,9 @@ def weights(training: Training) -> dict[str, torch.Tensor]:
     return {name: t.detach().clone() for name, t in training.classifier.named_parameters()}
 
 
-ALONE = ("pretrained", "distillation", "compile")
-"""Tricks with a test of their own below."""
+ALONE = ("pretrained", "distillation", "compile", "best_weights")
+"""Tricks with a test of their own below; the last one's is tests/engine/test_best_weights.py, since
+it may rightly end with the weights of a first step whose learning rate is 0."""
 
 
 def _companies() -> list[list[str]]:

@@ -107,6 +107,7 @@ def test_from_images_to_an_artifact(pretrain: Any, capfd: pytest.CaptureFixture[
     assert card.recipe["tricks"]["label_smoothing"] == {"epsilon": 0.1}
     assert card.metrics["top1"] == result.metrics["top1"].value
     assert load_head(artifact)["weight"].shape == (3, 64)
+    assert card.classes == ("blue", "green", "red"), "the folders, in the classifier's order"
 
 
 def test_trained_on_shrunk_copies(

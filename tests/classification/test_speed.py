@@ -103,6 +103,8 @@ def test_a_network_of_one_size_has_no_number_for_another(
     tmp_path: Path, make_benchmark: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class OneSize(nn.Module):
+        input_channels = 3
+
         def forward(self, x: Tensor) -> Tensor:
             if x.shape[-1] != 64:
                 raise ValueError("takes images of 64 pixels only")

@@ -134,3 +134,28 @@ def test_what_is_wrong_with_a_file_is_said_and_nothing_is_taken_from_it(
 def test_a_missing_file_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--recipes", str(tmp_path / "none.py")]) == 2
     assert "no file of recipes" in capsys.readouterr().err
+
+
+def test_recipes_of_fine_tuning_stand_behind_the_sign(
+    trickle: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    file = tmp_path / "tuning.py"
+    file.write_text(
+        "from classification.recipes import FINE_TUNINGS as ours\n"
+        "from classification.tricks import Mixup\n"
+        'FINE_TUNINGS = {"mixed": ours["finetune"] | Mixup(0.2)}\n'
+    )
+    shown = trickle("show", "resnet18d_cosine~mixed-flips", "--recipes", str(file), "--json")
+    assert shown.returncode == 0, shown.stderr
+    found = json.loads(shown.stdout)
+    assert found["tricks"]["mixup"] == {"alpha": 0.2}
+    assert "flips" not in found["tricks"]
+    assert str(file) in found["command"]
+    file.write_text(
+        "from classification.recipes import RECIPES as ours\n"
+        "from classification.tricks import LayerDecay\n"
+        'RECIPES = {"wrong": ours["standard"] | LayerDecay()}\n'
+    )
+    refused = trickle("list", "--recipes", str(file))
+    assert refused.returncode == 2
+    assert "layer_decay is a trick of fine-tuning" in refused.stderr

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from classification.recipe import Recipe
+from classification.tricks import TRICKS
 from classification.tricks.aug_mix import AugMix
 from classification.tricks.auto_augment import AutoAugment
 from classification.tricks.color_scaling import ColorScaling
@@ -36,7 +37,15 @@ ALL: tuple[Trick, ...] = (
     RepeatedAugmentation(),
     TrainResolution(0.5),
     TrivialAugment(),
-)
+    *(
+        TRICKS[name]()
+        for name in (
+            "affine", "alpha_channel", "auto_contrast", "ben_graham", "center_crop", "color_skew",
+            "color_space", "equalize", "flips", "grey", "invert", "per_image_normalization",
+            "perspective", "posterize", "random_crop", "rotation", "solarize",
+        )
+    ),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
