@@ -1,5 +1,7 @@
 """Which recipes answer what each trick of a recipe is worth: `--ablate SPEC --ablation MODE`.
 
+Of SPEC~RECIPE it is the recipe of fine-tuning that is taken apart.
+
 stack           the recipe's base, and one trick more in each row, in the recipe's own order
 leave-one-out   the recipe, and the recipe without each of its tricks
 one-at-a-time   the base, and the base with each of the tricks alone
@@ -17,10 +19,14 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from classification.budget import training_plan
 from classification.derived import find_recipe, name_with_only
+from classification.finetune_protocol import finetune_budget
+from classification.recipe import Recipe
+from classification.recipes import FINE_TUNING, PRETRAINING
+from classification.recipes.registry import Registry
 from eval.specs import Spec, parse_spec, parse_specs
 
 if TYPE_CHECKING:
-    from benchmarks.schema import PretrainingBudget
+    from benchmarks.schema import Benchmark
     from eval.plan import Plan
 
 Mode = Literal["stack", "leave-one-out", "one-at-a-time", "shapley"]
@@ -48,39 +54,47 @@ class Wish:
 
     def said(self, plan: Plan) -> str:
         """How many recipes and trainings it takes, in one line."""
-        recipes = {spec.recipe for spec in plan.rows if spec.recipe is not None}
+        recipes = {spec.tuning or spec.recipe for spec in plan.rows} - {None}
         trainings = [job for job in plan.jobs if job.kind == "classification"]
+        what = "pretrainings with all seeds and teachers"
+        if any(spec.tuning is not None for spec in plan.rows):
+            trainings += [job for job in plan.jobs if job.kind == "finetune"]
+            what = "trainings with all seeds and controls"
         done = sum(job.done for job in trainings)
         orders = ""
         if self.mode == "shapley":
             orders = f", {self.permutations} random order{'s' * (self.permutations > 1)}"
         return (
             f"Ablation of {', '.join(self.backbones)}, {self.mode}{orders}: {len(recipes)} "
-            f"recipes; {len(trainings)} pretrainings with all seeds and teachers, of which {done} "
+            f"recipes; {len(trainings)} {what}, of which {done} "
             f"{'is' if done == 1 else 'are'} done already"
         )
 
 
-def ablate_all(wish: Wish, budget: PretrainingBudget) -> Ablation:
+def ablate_all(wish: Wish, benchmark: Benchmark) -> Ablation:
     """The rows of all backbones of a wish, each once.
 
-    budget: a recipe that it cannot train is left out, and said so. Raises ValueError as `ablate`.
+    A recipe that the benchmark's budget cannot train is left out, and said so. Raises ValueError as
+    `ablate`, BenchmarkError where there is no such budget.
     """
+    wished = parse_specs(wish.backbones)
+    for spec in wished:
+        _ = benchmark.require_pretraining() if spec.tuning is None else finetune_budget(benchmark)
 
     def check(spec: Spec) -> None:
-        assert spec.recipe is not None, "a row of an ablation has a recipe"
+        tuned = spec.tuning is not None
+        budget = finetune_budget(benchmark) if tuned else benchmark.require_pretraining()
         # How many images there are does not matter to what a plan refuses.
-        training_plan(find_recipe(spec.recipe), budget, 1, architecture=spec.architecture)
+        training_plan(_recipe_of(spec), budget, 1, architecture=spec.architecture)
 
     found = [
-        ablate(spec, wish.mode, permutations=wish.permutations, check=check)
-        for spec in parse_specs(wish.backbones)
+        ablate(spec, wish.mode, permutations=wish.permutations, check=check) for spec in wished
     ]
     specs: dict[tuple[str, str], Spec] = {}
     for spec in (spec for ablation in found for spec in ablation.specs):
-        assert spec.recipe is not None, "a row of an ablation has a recipe"
+        backbone = spec.architecture if spec.tuning is None else spec.untuned.name
         # Two recipes may call one part of both by different names.
-        specs.setdefault((spec.architecture, find_recipe(spec.recipe).digest()), spec)
+        specs.setdefault((backbone, _recipe_of(spec).digest()), spec)
     return Ablation(
         specs=tuple(specs.values()),
         skipped=tuple(line for ablation in found for line in ablation.skipped),
@@ -100,23 +114,29 @@ def ablate(
     benchmark cannot train; it is then left out, and said so. Raises ValueError for a backbone
     without a recipe or without a trick.
     """
-    if spec.recipe is None:
+    name, registry = _named(spec)
+    if name is None:
         raise ValueError(
             f"{spec.name} has no recipe to take apart: expected a backbone that is pretrained "
-            "here, for example resnet50d_mixup"
+            "here, for example resnet50d_mixup, or fine-tuned, for example "
+            "timm:resnet50~finetune"
         )
-    tricks = find_recipe(spec.recipe).trick_names
+    tricks = find_recipe(name, registry).trick_names
     if not tricks:
         raise ValueError(f"{spec.name} is made of no trick: there is nothing to ablate")
     rows: dict[str, Spec] = {}
     skipped: list[str] = []
     for kept in dict.fromkeys(_subsets(tricks, mode, permutations)):
-        said = f"{spec.architecture}_{spec.recipe} with only {', '.join(kept) or 'its base'}"
+        said = f"{spec.name} with only {', '.join(kept) or 'its base'}"
         if len(kept) > len(tricks) / 2:
             gone = [trick for trick in tricks if trick not in kept]
             said = f"{spec.name} without {', '.join(gone)}" if gone else spec.name
         try:
-            (row,) = parse_spec(f"{spec.architecture}_{name_with_only(spec.recipe, kept)}")
+            only = name_with_only(name, kept, registry)
+            if spec.tuning is not None:
+                row = spec.tuned(only)
+            else:
+                (row,) = parse_spec(f"{spec.architecture}_{only}")
             check(row)
         except ValueError as error:
             skipped.append(f"left out of the ablation: {said}: {error}")
@@ -125,6 +145,17 @@ def ablate(
     if not rows:
         raise ValueError(f"no row of {spec.name} can be trained; {skipped[0]}")
     return Ablation(specs=tuple(rows.values()), skipped=tuple(skipped))
+
+
+def _named(spec: Spec) -> tuple[str | None, Registry]:
+    """The recipe that is taken apart, and what its name is looked up in."""
+    return (spec.recipe, PRETRAINING) if spec.tuning is None else (spec.tuning, FINE_TUNING)
+
+
+def _recipe_of(spec: Spec) -> Recipe:
+    name, registry = _named(spec)
+    assert name is not None, "a row of an ablation has a recipe"
+    return find_recipe(name, registry)
 
 
 def drawn_orders(tricks: Sequence[str]) -> Iterator[tuple[str, ...]]:

@@ -23,6 +23,7 @@ _SPEC_HELP = (
     "resnet50d_mixup, resnet50d_mixup-warmup, scratch:resnet50d, resnet50d@FILE, "
     "timm:<model>[@FILE], torchvision:<model>[@NAME or FILE], hf:<org>/<name>[@revision] (a timm "
     "model of the Hugging Face hub), a path to an artifact, or a quoted wildcard like 'resnet50d_*'"
+    "; any of them fine-tuned on your own images with a recipe: SPEC~finetune"
 )
 _RUN = (
     "Pretrains backbones, fine-tunes a detector and a segmentor on each and on its control "
@@ -34,8 +35,8 @@ _PRETRAIN = (
     "Pretrains backbones and exports them as artifacts; a teacher that is needed comes first."
 )
 _SHOW = (
-    "Every number that the pretraining of a backbone will use, and which trick set it; first "
-    "as the recipe says it for ImageNet, then as the benchmark scales it."
+    "Every number that the pretraining of a backbone will use, or of SPEC~RECIPE its fine-tuning, "
+    "and which trick set it; first as the recipe says it, then as the benchmark scales it."
 )
 _REPORT = (
     "Writes the tables of everything that is recorded in one directory, or in those of several "
@@ -56,6 +57,13 @@ _PREPARE = (
 _DOCTOR = (
     "Looks at everything that a run depends on and changes nothing. Exit code 0: nothing is "
     "wrong; 1: something is, and the last lines say what, and what to do."
+)
+_FINETUNE = (
+    "Makes the best classifier it can of a folder of labelled images: sets test images aside where "
+    "there are none, picks a backbone by what simple classifiers make of its features, fine-tunes "
+    "it, reports, and exports the classifier to OUT/classifier. What it decides is written to "
+    "OUT/benchmark.toml and OUT/images.csv, to be read and edited; the same command goes on where "
+    "it was. Exit codes as those of run."
 )
 _EXPORT = (
     "Writes an artifact's weights as another library loads them, strictly and without Trickle, to "
@@ -99,7 +107,9 @@ def make_parser() -> argparse.ArgumentParser:
         description=_SHOW,
         allow_abbrev=False,
     )
-    shown.add_argument("backbone", metavar="BACKBONE", help="for example resnet50d_mixup")
+    shown.add_argument(
+        "backbone", metavar="BACKBONE", help="for example resnet50d_mixup, or ~finetune"
+    )
     shown.add_argument("--benchmark", default="mini", metavar="NAME|FILE", help=_BENCHMARKS)
     shown.add_argument("--json", action="store_true", help="as JSON")
     _add_recipes_flag(shown)
@@ -174,6 +184,14 @@ def make_parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("--out", metavar="DIR", help="look into the OUT of a run, too")
     doctor.add_argument("--json", action="store_true", help="as JSON")
+    tuning = verbs.add_parser(
+        "finetune",
+        help="a classifier of your own images, from a folder of them",
+        usage="trickle finetune FOLDER|FILE.csv [options]",
+        description=_FINETUNE,
+        allow_abbrev=False,
+    )
+    _add_finetune_flags(tuning)
     exporting = verbs.add_parser(
         "export",
         help="an artifact's weights as torchvision, timm and others load them",
@@ -222,8 +240,15 @@ def _add_common_flags(parser: argparse.ArgumentParser) -> None:
         help="with --ablation shapley: how many orders are drawn; default: 3",
     )
     add("--benchmark", default="mini", metavar="NAME|FILE", help=_BENCHMARKS)
+    _add_run_flags(parser)
+    _add_data_flags(parser)
+    _add_recipes_flag(parser)
+
+
+def _add_run_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add("--seeds", nargs="+", type=_seed, default=[0], metavar="N", help="default: 0")
-    add("--out", metavar="DIR", help="default: runs/<benchmark>")
+    add("--out", metavar="DIR", help="default: runs/<benchmark>, of a folder runs/<its name>")
     add(
         "--dry-run",
         action="store_true",
@@ -241,18 +266,52 @@ def _add_common_flags(parser: argparse.ArgumentParser) -> None:
         default=list(DEFAULT_TRACKERS),
         help="who is told how each training goes; default: tensorboard",
     )
-    _add_data_flags(parser)
-    _add_recipes_flag(parser)
 
 
 def _add_transfer_flags(parser: argparse.ArgumentParser) -> None:
     _add_common_flags(parser)
     add = parser.add_argument
-    add("--tasks", nargs="+", choices=TASKS, help="default: the fine-tunings it has")
+    add("--tasks", nargs="+", choices=TASKS, help="default: those of them it has data for")
     _add_baseline_flag(parser)
     _add_executor_flags(parser)
     add("--list", action="store_true", help="every name that --backbone and --benchmark take")
     add("--json", action="store_true", help="with --list: as JSON")
+
+
+def _add_finetune_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "data",
+        metavar="FOLDER|FILE.csv",
+        help="train/<class>/*.jpg and val/ or test/ likewise, or <class>/*.jpg, or a CSV file with "
+        "the columns path, label and where wanted split (train or test) and group",
+    )
+    add("--unlabelled", metavar="DIR", help="images without labels, searched recursively")
+    add(
+        "--backbone",
+        nargs="+",
+        metavar="SPEC",
+        help="which to choose among, as for trickle run; default: artifacts in runs/*/artifacts, "
+        "else small models of timm",
+    )
+    add(
+        "--recipe",
+        nargs="+",
+        metavar="RECIPE",
+        help="what follows the ~, such as finetune, gradual or finetune-label_smoothing: a row "
+        "each, compared with the first; default: finetune, and with --unlabelled pseudo-labelling",
+    )
+    _add_run_flags(parser)
+    add(
+        "--folds",
+        type=_folds,
+        metavar="K",
+        help="K trainings, each validated on another part; default: one, validated on a fifth",
+    )
+    add("--image-size", type=_positive, metavar="N", help="in pixels; default: by the images")
+    _add_data_flags(parser)
+    _add_recipes_flag(parser)
+    _add_executor_flags(parser)
 
 
 def _add_executor_flags(parser: argparse.ArgumentParser) -> None:
@@ -346,6 +405,12 @@ def _setting(text: str) -> tuple[str, str]:
     if not name or not equals:
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, such as account=vision: {text!r}")
     return name.lstrip("-"), value
+
+
+def _folds(text: str) -> int:
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"expected a number of folds, 2 or more, not {text!r}")
+    return int(text)
 
 
 def _positive(text: str) -> int:

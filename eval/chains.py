@@ -19,13 +19,16 @@ from classification.identity import (
     safe_name,
     teacher_of,
 )
+from classification.probe_protocol import probed_stage
+from classification.recipes import FINE_TUNING
 from classification.recipes.user_file import user_file
-from classification.tricks import Pretrained
+from classification.tricks import Pretrained, PseudoLabels
+from classification.tricks.pseudo_labels import SELF
 from eval.identity import backbone_identity, record_key, spec_protocol, width_of
-from eval.jobs import FINE_TUNINGS, TASK_FACTS, Job, Task, python_module
+from eval.jobs import TASK_FACTS, TRANSFERS, Job, Task, python_module
 from eval.layout import Layout
 from eval.records import Record, Records, TaskName
-from eval.specs import Spec, parse_spec
+from eval.specs import Spec, expected_tasks, parse_spec
 from eval.state import read_made_card, state_of
 
 _UNKNOWN = dict.fromkeys(STAGES, "unknown")
@@ -37,7 +40,8 @@ class Chains:
 
     argument: what a job's `--benchmark` is given. digests: of the data sets, None where unknown.
     tolerate: how many unusable images a job leaves out, as this process has.
-    auto_accumulate: whether a job computes in parts what memory does not hold.
+    auto_accumulate: whether a job computes in parts what memory does not hold. controls: whether
+    each backbone is compared with random weights, which are of the benchmark's width.
     """
 
     benchmark: Benchmark
@@ -47,21 +51,25 @@ class Chains:
     digests: Mapping[str, str] | None
     tolerate: int = 0
     auto_accumulate: bool = False
+    controls: bool = True
 
     def __post_init__(self) -> None:
         self.jobs: dict[str, Job] = {}
         self.imported: dict[str, Identity] = {}
         self.folders: dict[str, str] = {}
-        self.data = self.digests if self.digests is not None else _UNKNOWN
+        # What the benchmark has no data for is for the protocols to say.
+        self.data = {**_UNKNOWN, **(self.digests or {})}
 
     def add_row(self, spec: Spec, tasks: Sequence[Task], seed: int) -> list[tuple[TaskName, str]]:
-        """Adds the chain of one backbone and seed; gives (task, record key) of its cells."""
-        identity = self.identity(spec, seed)
-        artifact, maker = self.add_backbone(spec, identity, seed)
+        """Adds the chain of one backbone and seed; gives (task, record key) of its cells: of a
+        backbone with a recipe of fine-tuning those of that task alone."""
+        own = spec.untuned
+        identity = self.identity(own, seed)
+        artifact, maker = self.add_backbone(own, identity, seed)
         cells: list[tuple[TaskName, str]] = []
-        if maker is not None and maker.key is not None:
+        if spec.tuning is None and maker is not None and maker.key is not None:
             cells.append(("classification", maker.key))
-        for task in tasks:
+        for task in expected_tasks(spec.name, tasks):
             if task == "robustness" and not self.classifies(spec):
                 continue
             job = self.add_task(spec, identity, seed, task, artifact, maker)
@@ -101,7 +109,8 @@ class Chains:
         """The artifact's directory, and the job that makes it (None for one that is given)."""
         if spec.kind == "artifact":
             assert spec.file is not None, "an artifact has its directory"
-            self.check_width(spec)
+            if self.controls:
+                self.check_width(spec)
             return spec.file, None
         seed = seed if identity.seed is not None else 0
         name = self.folder(spec, identity)
@@ -193,12 +202,18 @@ class Chains:
         maker: Job | None,
     ) -> Job:
         """The fine-tuning or measurement of an artifact."""
-        tuned = task in FINE_TUNINGS
-        data = self.data[task if tuned else "pretraining"]
-        protocol: dict[str, Any] = resolve_name(TASK_FACTS[task].protocol)(self.benchmark, data)
+        trains = task in TRANSFERS
+        measured = probed_stage(self.benchmark) if task == "probes" else "pretraining"
+        data = self.data[task if trains else measured]
+        recipe: dict[str, str] = {}
+        if task == "finetune":
+            assert self.benchmark.finetune is not None, "the plan has looked"
+            recipe = {"recipe": spec.tuning or self.benchmark.finetune.recipe}
+        plan_protocol = resolve_name(TASK_FACTS[task].protocol)
+        protocol: dict[str, Any] = plan_protocol(self.benchmark, data, **recipe)
         key = record_key(identity, task, protocol, seed)
         # The key stands in the folder's name, so that no run resumes one of another protocol.
-        job_id = f"{task}-{self.folder(spec, identity)}-s{seed}-{key[:8]}"
+        job_id = f"{task}-{self.folder(spec.untuned, identity)}-s{seed}-{key[:8]}"
         work = self.layout.work / job_id
         job = Job(
             kind=task,
@@ -211,13 +226,15 @@ class Chains:
                 artifact=artifact,
                 benchmark=self.argument,
                 tolerate=self.tolerate or None,
-                auto_accumulate=(tuned and self.auto_accumulate) or None,
+                auto_accumulate=(trains and self.auto_accumulate) or None,
                 seed=seed,
                 work_dir=work,
                 result=work / "result.json",
+                **recipe,
+                recipes=user_file() if recipe else None,
             ),
             artifact=artifact,
-            reads=self.given(artifact),
+            reads=self.given(artifact, user_file() if recipe else None, *_asked(recipe)),
             work=work,
             result=work / "result.json",
             key=key,
@@ -262,6 +279,13 @@ def _taught_by(teacher: TeacherSource | None, given: Path | str | None) -> tuple
         return ()
     place = str(given).partition("@")[2] if teacher.kind == "timm" else given
     return (Path(place),) if place else ()
+
+
+def _asked(recipe: Mapping[str, str]) -> tuple[Path, ...]:
+    """Classifiers that a recipe of fine-tuning names as the teachers of its pseudo-labels."""
+    tricks = find_recipe(recipe["recipe"], FINE_TUNING).tricks if recipe else ()
+    asked = [t.teacher for t in tricks if isinstance(t, PseudoLabels)]
+    return tuple(Path(teacher).absolute() for teacher in asked if teacher != SELF)
 
 
 def _starts(spec: Spec) -> tuple[Path, ...]:

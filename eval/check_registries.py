@@ -16,7 +16,8 @@ from classification import tricks
 from classification.identity import teacher_of
 from classification.names import parse_backbone
 from classification.recipe import Recipe
-from classification.recipes import CARDS, RECIPES
+from classification.recipes import CARDS, FINE_TUNING, RECIPES
+from classification.recipes.card import RecipeCard
 from classification.tricks import TRICKS, Trick
 
 # Files of classification/tricks/ that are no trick.
@@ -48,7 +49,9 @@ def trick_problems(registry: Mapping[str, type[Trick]], files: Iterable[str]) ->
 
 
 def recipe_problems(
-    recipes: Mapping[str, Recipe], registry: Mapping[str, type[Trick]]
+    recipes: Mapping[str, Recipe],
+    registry: Mapping[str, type[Trick]],
+    cards: Mapping[str, RecipeCard] = CARDS,
 ) -> list[str]:
     """Recipes differ from each other, use registered tricks, and their teachers can be trained."""
     problems = []
@@ -57,7 +60,7 @@ def recipe_problems(
         twin = seen.setdefault(recipe.digest(), name)
         if twin != name and TWINS.get(name) != twin:
             problems.append(f"recipes {twin!r} and {name!r} are the same")
-        if name not in CARDS:
+        if name not in cards:
             problems.append(f"recipe {name!r} has no card")
         unknown = [t.name for t in recipe.tricks if registry.get(t.name) is not type(t)]
         if unknown:
@@ -93,6 +96,7 @@ def main() -> int:
     problems = [
         *trick_problems(TRICKS, files),
         *recipe_problems(RECIPES, TRICKS),
+        *recipe_problems(FINE_TUNING.recipes, TRICKS, FINE_TUNING.cards),
         *name_problems(),
     ]
     for problem in problems:
@@ -100,7 +104,8 @@ def main() -> int:
     if not problems:
         print(
             f"registries: {len(ARCHITECTURES)} architectures, {len(RECIPES)} recipes, "
-            f"{len(TRICKS)} tricks, {len(PACKAGED)} benchmarks"
+            f"{len(FINE_TUNING.recipes)} of fine-tuning, {len(TRICKS)} tricks, "
+            f"{len(PACKAGED)} benchmarks"
         )
     return 1 if problems else 0
 

@@ -79,6 +79,13 @@ def check_data(name: str, *, asked: bool) -> Section:
                     fix=fix,
                 )
             )
+    if (own := benchmark.finetune) is not None and own.unlabelled is not None:
+        state = folder_state(own.unlabelled)
+        facts["unlabelled"] = f"{own.unlabelled}: {state.text}"
+        if asked and not state.usable:
+            what = f"the unlabelled images of benchmark {name} are {state.text}: {own.unlabelled}"
+            fix = "put them there; or change unlabelled of [finetune], or leave it out"
+            findings.append(Finding(what=what, fix=f"{fix} (as {benchmark_file(name)} has it)"))
     return Section(title=title, facts=facts, findings=tuple(findings))
 
 
@@ -94,6 +101,8 @@ def folder_state(folder: Path, *, seconds: float = COUNTING_SECONDS) -> FolderSt
     """Counts files for at most `seconds`."""
     if not folder.exists():
         return FolderState(text="missing", usable=False)
+    if folder.is_file() and folder.suffix.lower() == ".csv":
+        return FolderState(text="there", usable=os.access(folder, os.R_OK))
     if not folder.is_dir():
         return FolderState(text="not a folder", usable=False)
     if not os.access(folder, os.R_OK | os.X_OK):

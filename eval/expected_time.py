@@ -18,9 +18,10 @@ from typing import Any
 
 from backbones import sizes
 from backbones.card import ArtifactError, read_card
+from benchmarks.errors import DataError
 from benchmarks.schema import Benchmark, load_benchmark
 from classification.derived import find_recipe
-from classification.names import parse_backbone
+from classification.names import architecture_of_teacher
 from classification.protocol import pretraining_protocol
 from detection.protocol import detection_protocol
 from eval.execute import default_slots, on_gpu
@@ -41,7 +42,12 @@ FLOAT32 = 1.95
 TEACHER = 0.2
 STEP = 0.3
 
-_MINI_SECONDS: dict[JobKind, float] = {"classification": 227, "detection": 75, "segmentation": 61}
+_MINI_SECONDS: dict[JobKind, float] = {
+    "classification": 227,
+    "detection": 75,
+    "segmentation": 61,
+    "finetune": 227,  # a step is that of a pretraining
+}
 # At 224 pixels, so that torch need not be loaded to count them.
 _QUARTER_WIDE = {"resnet50d": 0.27245568, "resnet152d": 0.736483328}
 _MOST_NEIGHBORS = 10
@@ -186,10 +192,10 @@ def _scaled(job: Job, sample: _Sample, sizes: _Sizes) -> float | None:
     if before is None:
         return None
     same = job.spec.architecture == sample.architecture
-    gmacs = before if same else sizes.gmacs(job.spec.architecture)
+    gmacs = before if same else sizes.of(job)
     if gmacs is None:
         return None
-    if job.kind == "classification":
+    if job.kind in ("classification", "finetune"):
         images = sizes.images(job.protocol)
         work = pretraining_work(job.protocol, images, gmacs, sizes.gmacs)
         done = pretraining_work(sample.protocol, sample.images, before, sizes.gmacs)
@@ -225,7 +231,7 @@ def pretraining_work(
         precision = FLOAT32 if recipe["precision"] == "float32" else 1.0
         teacher = 0.0
         if "distillation" in recipe["tricks"]:
-            known = _teacher_gmacs(recipe["tricks"]["distillation"]["teacher"], gmacs_of)
+            known = gmacs_of(architecture_of_teacher(recipe["tricks"]["distillation"]["teacher"]))
             if known is None:
                 return None
             teacher = TEACHER * known
@@ -233,13 +239,6 @@ def pretraining_work(
         return float(passes * images * (image + STEP / batch))
     except (KeyError, TypeError, ZeroDivisionError):
         return None
-
-
-def _teacher_gmacs(teacher: str, gmacs_of: Callable[[str], float | None]) -> float | None:
-    try:
-        return gmacs_of(parse_backbone(teacher)[0])
-    except ValueError:  # a model of timm or an artifact
-        return gmacs_of(teacher.partition("@")[0])
 
 
 _PIXELS: dict[JobKind, str] = {"detection": "image_size", "segmentation": "crop_size"}
@@ -270,8 +269,25 @@ class _Sizes:
         self.looked = False
 
     def images(self, protocol: Mapping[str, Any]) -> float | None:
-        same = [s.images for s in self.samples if s.protocol.get("data") == protocol.get("data")]
-        return next((images for images in same if images), None) or training_images(self.benchmark)
+        # Of several folds it is the images of all of them.
+        keys = ("data", "division")
+        same = [
+            s.images
+            for s in self.samples
+            if all(s.protocol.get(key) == protocol.get(key) for key in keys)
+        ]
+        known = next((images for images in same if images), None)
+        if known is None and protocol.get("stage") == "pretraining":
+            return training_images(self.benchmark)
+        if known is None and protocol.get("stage") == "finetune":
+            return _own_images(self.benchmark)
+        return known
+
+    def of(self, job: Job) -> float | None:
+        """GMACs of a job's backbone: those of an artifact that is given stand in its card."""
+        if job.spec.kind == "artifact" and job.spec.file is not None:
+            return (read_card(job.spec.file).cost or {}).get("gmacs")
+        return self.gmacs(job.spec.architecture)
 
     def gmacs(self, architecture: str) -> float | None:
         if architecture not in self.known and not self.looked:
@@ -286,6 +302,25 @@ class _Sizes:
         if architecture not in self.known:
             self.known[architecture] = _counted(architecture, self.benchmark.backbone.width)
         return self.known[architecture]
+
+
+def _own_images(benchmark: Benchmark) -> float | None:
+    """Those that all folds of a fine-tuning learn from, together; None where they are not there."""
+    from benchmarks.labelled_images import read_labelled  # late: it loads numpy
+
+    budget = benchmark.finetune
+    if budget is None:
+        return None
+    try:
+        train = read_labelled(budget, "train")
+    except DataError:
+        return None
+    if train is None:
+        return None
+    if budget.validation == "kfold":
+        return float(len(train.samples) * (budget.folds - 1))
+    folds = budget.folds if budget.validation == "repeated" else 1
+    return len(train.samples) * (1 - budget.validation_share) * folds
 
 
 def _counted(architecture: str, width: float) -> float | None:
@@ -350,6 +385,7 @@ def _mini_samples() -> list[_Sample]:
         "detection": detection_protocol(mini, "mini"),
         "segmentation": segmentation_protocol(mini, "mini"),
     }
+    protocols["finetune"] = protocols["classification"]
     assert mini.world is not None, "mini is rendered"
     return [
         _Sample(

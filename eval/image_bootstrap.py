@@ -73,13 +73,15 @@ def weights(images: int, draws: int) -> npt.NDArray[np.uint8]:
 def resample(evidence: Evidence, drawn: npt.NDArray[np.uint8]) -> Draws:
     """The metrics of one task for each row of `drawn`, (rows, images).
 
-    Classification: top1, top5. Detection: mAP_voc07, mAP_area. Segmentation: mIoU, aAcc, mAcc,
-    and boundary_mIoU where its pixels were kept.
+    Classification: top1, top5; of fine-tuning tuned_top1, tuned_top5, macro_f1. Detection:
+    mAP_voc07, mAP_area. Segmentation: mIoU, aAcc, mAcc, and boundary_mIoU where its pixels were
+    kept.
     Other tasks have none. Raises ValueError, KeyError or IndexError for arrays that do not fit
     together.
     """
     tasks = {
         "classification": _classification,
+        "finetune": _fine_tuning,
         "detection": _detection,
         "segmentation": _segmentation,
     }
@@ -131,7 +133,8 @@ class ImageBootstrap:
     def difference(
         self, metric: str, own: Mapping[int, Record], control: Mapping[int, Record]
     ) -> ByImage | None:
-        """Of the seeds that both have evidence of; None for none, or of other test images."""
+        """Of the seeds that both have evidence of; None for none, or where not all of them were
+        tested on the same images."""
         sides = []
         for seed in sorted(own.keys() & control):
             pair = self._draws(own[seed]), self._draws(control[seed])
@@ -139,15 +142,18 @@ class ImageBootstrap:
                 sides.append(pair)
         if not sides:
             return None
-        data = {found[:2] for pair in sides for found in pair if found is not None}
-        if len(data) > 1:
+        data = [tuple(found[:2] for found in pair if found is not None) for pair in sides]
+        differ = None
+        if any(ours != theirs for ours, theirs in data):
+            differ = "the two were tested on other images"
+        elif len(set(data)) > 1:  # hold-outs of one's own images, which each seed draws anew
+            differ = "the seeds were tested on different images"
+        if differ is not None:
             record, other = own[min(own)], control[min(control)]
-            self.problems[f"{record.backbone} and {other.backbone}, {record.task}"] = (
-                "the two were tested on other images"
-            )
+            self.problems[f"{record.backbone} and {other.backbone}, {record.task}"] = differ
             return None
         ours, theirs = ([pair[side][2][metric] for pair in sides] for side in (0, 1))  # type: ignore[index]
-        return compare(ours, theirs, next(iter(data))[1])
+        return compare(ours, theirs, data[0][0][1])
 
     def _draws(self, record: Record) -> tuple[int, int, Draws] | None:
         """What tells its test images from others, how many they are, and its draws."""
@@ -249,6 +255,20 @@ def _classification(evidence: Evidence, drawn: npt.NDArray[np.uint8]) -> Draws:
     shares = _sums(drawn, np.column_stack([rank == 0, rank < 5]))
     percent = 100 * shares / drawn.sum(1, dtype=np.float64)[:, None]
     return {"top1": percent[:, 0], "top5": percent[:, 1]}
+
+
+def _fine_tuning(evidence: Evidence, drawn: npt.NDArray[np.uint8]) -> Draws:
+    said = _classification(evidence, drawn)
+    label, prediction = (evidence.arrays[name] for name in ("label", "prediction"))
+    every = np.arange(len(evidence.classes))
+    of_label, of_prediction = (array[:, None] == every for array in (label, prediction))
+    hits = _sums(drawn, of_label & of_prediction)
+    # 2 hits / (labels + predictions); a class of neither does not count, as in scikit-learn.
+    f1 = 2 * hits / (_sums(drawn, of_label) + _sums(drawn, of_prediction))
+    return {
+        **{f"tuned_{name}": values for name, values in said.items()},
+        "macro_f1": 100 * _mean_present(f1),
+    }
 
 
 def resample_classes(evidence: Evidence, drawn: npt.NDArray[np.uint8]) -> Draws:

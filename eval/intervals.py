@@ -24,6 +24,15 @@ class Interval:
 
 def interval(values: Sequence[float]) -> Interval | None:
     """None for no values. The interval is mean -+ t(0.975, n - 1) std / sqrt(n)."""
+    return corrected_interval(values, 0.0)
+
+
+def corrected_interval(values: Sequence[float], ratio: float) -> Interval | None:
+    """Of values from trainings whose images overlap: mean -+ t(0.975, n - 1) std sqrt(1/n + ratio).
+
+    ratio: tested images over training images, of each. Nadeau and Bengio 2003, *Inference for the
+    Generalization Error*, the corrected resampled t-test. None for no values.
+    """
     n = len(values)
     if n == 0:
         return None
@@ -31,7 +40,7 @@ def interval(values: Sequence[float]) -> Interval | None:
     if n == 1:
         return Interval(mean=mean, std=None, n=1, ci95=None)
     std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    half = _student_quantile(n - 1) * std / math.sqrt(n)
+    half = _student_quantile(n - 1) * std * math.sqrt(1 / n + ratio)
     return Interval(mean=mean, std=std, n=n, ci95=(mean - half, mean + half))
 
 

@@ -11,17 +11,18 @@ if TYPE_CHECKING:
     from eval.records import TaskName
     from eval.specs import Spec
 
-FineTuning = Literal["detection", "segmentation"]
+Transfer = Literal["detection", "segmentation", "finetune"]
 Measurement = Literal["probes", "robustness", "speed"]
-Task = Literal[FineTuning, Measurement]
+Task = Literal[Transfer, Measurement]
 JobKind = Literal["obtain", "classification", Task]
 State = Literal["todo", "ok", "diverged"]
 
-FINE_TUNINGS: tuple[FineTuning, ...] = get_args(FineTuning)
+TRANSFERS: tuple[Transfer, ...] = get_args(Transfer)
+"""What trains an artifact further, on data of its own: each a table of the benchmark's."""
 MEASUREMENTS: tuple[Measurement, ...] = get_args(Measurement)
 """What is measured on an artifact as it is, without training it further."""
 
-TASKS: tuple[Task, ...] = (*FINE_TUNINGS, *MEASUREMENTS)
+TASKS: tuple[Task, ...] = (*TRANSFERS, *MEASUREMENTS)
 """What `--tasks` chooses from."""
 
 
@@ -31,8 +32,9 @@ class TaskFacts:
 
     title: as it stands within a sentence. program: the module that a job runs. protocol:
     `module:function` of (benchmark, digest of its data), which gives everything that moves the
-    number. columns: the metrics that every table shows, the main one first. summary: those that
-    are told when a job has ended, by default the columns.
+    number; of "finetune", of the recipe's name as well. columns: the metrics that every table
+    shows, the main one first. summary: those that are told when a job has ended, by default the
+    columns.
     """
 
     title: str
@@ -65,6 +67,12 @@ TASK_FACTS: dict[TaskName, TaskFacts] = {
         program="segmentation.finetune",
         protocol="segmentation.protocol:segmentation_protocol",
         columns=("mIoU", "aAcc"),
+    ),
+    "finetune": TaskFacts(
+        title="fine-tuning",
+        program="classification.finetune",
+        protocol="classification.finetune_protocol:finetune_protocol",
+        columns=("tuned_top1", "macro_f1"),
     ),
     "probes": TaskFacts(
         title="probes",

@@ -7,7 +7,7 @@ import resource
 import shutil
 from pathlib import Path
 
-from benchmarks.schema import Benchmark
+from benchmarks.schema import Benchmark, ScaledBudget
 from engine.machine_limits import cpu_name, memory_limit, memory_of_machine, usable_cores
 from eval.findings import Fact, Finding, Section, amount
 
@@ -15,7 +15,9 @@ LEAST_MEMORY_BYTES = 2 * 2**30
 LEAST_OPEN_FILES = 512
 SHARED_MEMORY = Path("/dev/shm")
 _PREFETCHED = 2  # batches for each worker: torch's DataLoader
-_LARGEST_BATCH = 1024  # of the recipes, before a benchmark scales it
+# Of the recipes, before a benchmark scales it:
+_LARGEST_BATCH = 1024
+_FINE_TUNING_BATCH = 32
 
 
 def check_machine() -> Section:
@@ -84,7 +86,11 @@ def shared_memory_need(benchmark: Benchmark) -> tuple[int, str]:
     workers x prefetched batches x images x pixels x 3 bytes; 11 where a mask of int64 goes with
     each image. Of one job; views of a larger size (Inception-V3) take more.
     """
-    needs = {"pretraining": _batches(benchmark.pretraining.workers, _pretraining_batch(benchmark))}
+    needs = {}
+    if (photos := benchmark.pretraining) is not None:
+        needs["pretraining"] = _batches(photos.workers, _scaled_batch(photos, _LARGEST_BATCH))
+    if (own := benchmark.finetune) is not None:
+        needs["finetune"] = _batches(own.workers, _scaled_batch(own, _FINE_TUNING_BATCH))
     if (voc := benchmark.detection) is not None:
         width, height = voc.image_size
         needs["detection"] = _batches(voc.workers, voc.batch_size * width * height * 3)
@@ -99,9 +105,8 @@ def _batches(workers: int, batch_bytes: int) -> int:
     return workers * _PREFETCHED * batch_bytes
 
 
-def _pretraining_batch(benchmark: Benchmark) -> int:
-    budget = benchmark.pretraining
-    return round(_LARGEST_BATCH * budget.batch_size_scale) * budget.image_size**2 * 3
+def _scaled_batch(budget: ScaledBudget, images: int) -> int:
+    return round(images * budget.batch_size_scale) * budget.image_size**2 * 3
 
 
 def _gigabytes(count: int) -> int:

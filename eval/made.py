@@ -12,8 +12,10 @@ from typing import Any
 from classification.derived import find_recipe
 from classification.names import parse_backbone
 from classification.recipe import Recipe
+from classification.recipes import FINE_TUNING
 from classification.tricks import TRICKS
 from eval.records import Record, canonical
+from eval.specs import tuning_of
 
 Trick = tuple[str, str]
 """(name, knobs as text): two that differ in a knob are two tricks."""
@@ -26,7 +28,8 @@ _Numbers = frozenset[tuple[str, str]]
 class Made:
     """One backbone and what its recipe is made of.
 
-    setting: all else that its pretraining depends on, architecture and data; only rows of one
+    setting: all else that its training depends on, architecture and data; of a row with a recipe
+    of fine-tuning, whose tricks these then are, the backbone's weights too. Only rows of one
     setting are compared. base: of the recipe, where it is known; where it is not, the numbers that
     its pretraining recorded stand for it.
     """
@@ -77,8 +80,8 @@ def known_rows(records: Iterable[Record]) -> tuple[dict[str, Made], list[str]]:
     records = [record for record in records if not record.backbone.startswith("scratch:")]
     known: dict[str, Made] = {}
     for record in records:
-        if record.task == "classification" and record.backbone not in known:
-            made = _of_protocol(record)
+        if record.backbone not in known:
+            made = _of_training(record)
             if made is not None:
                 known[record.backbone] = made
     unknown = []
@@ -93,19 +96,29 @@ def known_rows(records: Iterable[Record]) -> tuple[dict[str, Made], list[str]]:
     return known, unknown
 
 
-def _of_protocol(record: Record) -> Made | None:
-    """From what the pretraining recorded of itself."""
+def _of_training(record: Record) -> Made | None:
+    """From what the training that its name speaks of recorded of itself; None for any other."""
+    tuning = tuning_of(record.backbone)
+    if record.task != ("classification" if tuning is None else "finetune"):
+        return None
     recipe = record.protocol.get("recipe")
     tricks = recipe.get("tricks") if isinstance(recipe, dict) else None
     if not isinstance(recipe, dict) or not isinstance(tricks, dict):
         return None
-    named = {key: record.protocol.get(key) for key in ("architecture", "width", "budget", "data")}
-    found = _recipe_of(record.backbone)
+    if tuning is None:
+        keys = ("architecture", "width", "budget", "data")
+        named = {key: record.protocol.get(key) for key in keys}
+        found = _recipe_of(record.backbone)
+        base = None if found is None else found[1].base
+    else:
+        named = {key: record.protocol.get(key) for key in ("budget", "division", "data")}
+        named["lineage"] = record.lineage
+        base = _tuning_base(tuning)
     return Made(
         backbone=record.backbone,
         setting=canonical(named),
         tricks=_frozen(tricks),
-        base=None if found is None else found[1].base.digest(),
+        base=None if base is None else base.digest(),
         numbers=_numbers_of(recipe),
     )
 
@@ -122,6 +135,13 @@ def _of_name(backbone: str) -> Made | None:
         base=recipe.base.digest(),
         numbers=_numbers_of(recipe.canonical()),
     )
+
+
+def _tuning_base(name: str) -> Recipe | None:
+    try:
+        return find_recipe(name, FINE_TUNING).base
+    except ValueError:
+        return None
 
 
 def _recipe_of(backbone: str) -> tuple[str, Recipe] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from classification.tricks.found_learning_rate import FoundLearningRate
 from eval.jobs import TASK_FACTS
 from eval.recording import ONLY_KNOWN_AFTER
 from eval.records import Record, TaskName, canonical
@@ -160,7 +161,8 @@ def _computed_differently(records: Sequence[Record]) -> list[str]:
         cells.setdefault((record.backbone, record.task), []).append(record)
     told = []
     for (backbone, task), seeds in cells.items():
-        for name in sorted(ONLY_KNOWN_AFTER):
+        # Each seed finds a rate of its own, as it draws its own weights, and has a note of it.
+        for name in sorted(ONLY_KNOWN_AFTER - {FoundLearningRate.name}):
             ways: dict[str, list[int]] = {}
             for record in seeds:
                 ways.setdefault(str(record.protocol.get(name, "none")), []).append(record.seed)

@@ -9,7 +9,7 @@ from pathlib import Path
 from backbones.card import ArtifactError, check_weights, read_card
 from benchmarks.schema import Benchmark
 from eval.chains import Chains
-from eval.jobs import FINE_TUNINGS, Job, Task
+from eval.jobs import TRANSFERS, Job, Task
 from eval.layout import Layout
 from eval.records import Record, Records, TaskName
 from eval.specs import Spec
@@ -79,7 +79,13 @@ def make_plan(
     benchmark has no budget for, an empty list, or an artifact of another width.
     """
     tasks, seeds = tuple(dict.fromkeys(tasks)), tuple(dict.fromkeys(seeds))
-    missing = [t for t in FINE_TUNINGS if t in tasks and getattr(benchmark, t) is None]
+    tuned = [spec for spec in specs if spec.tuning is not None]
+    if tuned and "finetune" not in tasks:
+        raise ValueError(
+            f"{tuned[0].name} is fine-tuned on one's own images: add finetune to --tasks, with a "
+            "benchmark that has [finetune], or leave out what follows the ~"
+        )
+    missing = [t for t in TRANSFERS if t in tasks and getattr(benchmark, t) is None]
     if missing:
         raise ValueError(
             f"benchmark {benchmark.name} has no {' and no '.join(missing)}: give other --tasks, "
@@ -96,6 +102,7 @@ def make_plan(
         digests=digests,
         tolerate=tolerate,
         auto_accumulate=auto_accumulate,
+        controls=controls,
     )
     cells: list[Cell] = []
     for seed in seeds:

@@ -248,7 +248,7 @@ class RayExecutor(Executor):
 
     def _forget(self, job: Job, present: frozenset[str]) -> None:
         """Removes checkpoints that the job itself has removed where it runs."""
-        for file in job.work.glob("iter_*"):
+        for file in list(job.work.rglob("iter_*")):  # of folds too
             name = str(file.relative_to(self.layout.root))
             if _CHECKPOINT.fullmatch(file.name) and name not in present:
                 file.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backbones.card import ArtifactError, Card, read_card
+from classification.tricks.found_learning_rate import FoundLearningRate
 from engine.results import Metric, StageResult
 from eval.jobs import Job
 from eval.records import Record, Status, TaskName, canonical
@@ -19,7 +20,10 @@ _OF_IMPORTED = (
 """Notes of a card that say where imported weights come from."""
 
 ONLY_KNOWN_AFTER = frozenset(
-    {"precision", "micro_batch", "processes", "reference_paths", "threads"}
+    {
+        *("precision", "micro_batch", "processes", "reference_paths", "threads"),
+        FoundLearningRate.name,
+    }
 )
 """Of a protocol: how the machine came to carry it out. These values move a number a little, and two
 machines that differ in them have still answered the same question."""

@@ -11,6 +11,7 @@ from eval.layout import Layout
 from eval.notes import protocol_lines
 from eval.records import canonical
 from eval.sections.material import Material
+from eval.summary import Table
 from eval.tables import to_json, write_tables
 
 _LAST_LINE = 100  # bytes, at most
@@ -27,16 +28,18 @@ def write_report(
     *,
     stamps: Sequence[str] = (),
     anew: bool = True,
+    named: Table | None = None,
 ) -> tuple[Path, ...]:
     """Writes the tables and `report.html` into `out`; gives their paths.
 
     notes: what stands below the table, as lines of markdown. stamps: change with the evidence.
-    anew: else a page that was made of the same is left as it is. Raises OSError.
+    anew: else a page that was made of the same is left as it is. named: the material's table with
+    the names of the records, for programs. Raises OSError.
     """
     table = material.table
     compared = {"classification", *table.tasks}
     protocols = protocol_lines(table, [r for r in material.records if r.task in compared])
-    paths = write_tables(out, table, notes, protocols)
+    paths = write_tables(out, named or table, notes, protocols, shown=table)
     page = Layout(out).page
     made_of = f"<!-- made of {_digest(material, notes, stamps)} -->\n"
     if anew or not _ends_with(page, made_of):
@@ -56,9 +59,15 @@ def _digest(material: Material, notes: Sequence[str], stamps: Sequence[str]) -> 
     parts = [
         *(path.read_bytes() for path in sources if path.suffix in _SOURCES),
         canonical(to_json(material.table)).encode(),
-        *(record.model_dump_json().encode() for record in material.records),
+        *(r.model_dump_json().encode() for r in (*material.records, *material.teachers)),
         *(text.encode("utf-8", "surrogateescape") for text in (*notes, *stamps)),
-        repr((material.omissions, sorted(material.origins.items()))).encode("utf-8", "replace"),
+        repr(
+            (
+                material.omissions,
+                sorted(material.origins.items()),
+                sorted(material.classifiers.items()),
+            )
+        ).encode("utf-8", "replace"),
     ]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 

@@ -14,10 +14,12 @@ from eval.layout import Layout
 from eval.omissions import Omission
 from eval.plan import Plan
 from eval.process import one_line
-from eval.records import BadRecord
+from eval.records import BadRecord, Record
+from eval.short_names import with_short_names
 from eval.summary import Table
-from eval.tables import cells, duration, main_markdown, problem_lines, reading
+from eval.tables import cells, duration, main_markdown, problem_lines, reading, title_of
 from eval.text import in_one_line, visible
+from eval.tuned_classifiers import best_record, classifiers_of
 
 _LABEL_WIDTH = 46
 _SECONDARY = ("aAcc", "Δ aAcc")  # first to go where a terminal is narrow
@@ -42,12 +44,15 @@ class Screen:
         # Flushed: the jobs write to the same terminal.
         print(visible(text), file=self.stream, flush=True)
 
-    def header(self, plan: Plan) -> None:
+    def header(self, plan: Plan, division: str | None = None) -> None:
+        """division: how one's own images are divided, a line."""
         *first, last = plan.tasks or ("pretraining",)
         tasks = f"{', '.join(first)} and {last}" if first else last
         seeds = f"seed{'s' * (len(plan.seeds) > 1)} {', '.join(map(str, plan.seeds))}"
         self.say(f"Benchmark {plan.benchmark}: {tasks}, {seeds}, into {shown_path(self.out)}")
         self.say(f"Rows: {', '.join(row.name for row in plan.rows)}")
+        if division is not None:
+            self.say(division)
         count, there = len(plan.jobs), len(plan.jobs) - len(plan.todo)
         self.say(f"Jobs: {count}, of which {there} {'is' if there == 1 else 'are'} done already")
         self.say()
@@ -64,9 +69,13 @@ class Screen:
             self.say(f"  to do  {job.label:<{width}}  {took:>7}")
         if plan.todo:
             self.say()
-            self.say(_expected(forecast))
-            for basis, count in forecast.bases:
-                self.say(f"  {count} job{'s' * (count != 1)}: {basis}")
+            self.expected(forecast)
+
+    def expected(self, forecast: Forecast) -> None:
+        """The time that all jobs may take, and what that rests on."""
+        self.say(_expected(forecast))
+        for basis, count in forecast.bases:
+            self.say(f"  {count} job{'s' * (count != 1)}: {basis}")
 
     def bad_records(self, bad: Sequence[BadRecord]) -> None:
         told = [f"{record.path}: {one_line(record.reason)}" for record in bad[:_MOST_BAD_FILES]]
@@ -101,6 +110,7 @@ class Screen:
             self.say(f"    all that it said: {shown_path(self.logs / f'{job.id}.log')}")
 
     def table(self, table: Table) -> None:
+        table, _, paths = with_short_names(table, ())
         self.say()
         if self.stream is not None and self.stream.isatty():
             self._rich_table(table)
@@ -109,7 +119,7 @@ class Screen:
         lines = [
             f"{row.name.backbone}, {line}" for row in table.rows for line in problem_lines(row)
         ]
-        for line in ["", *reading(table), *lines]:
+        for line in ["", *reading(table), *lines, *paths]:
             self.say(line)
         self.say()
 
@@ -119,6 +129,18 @@ class Screen:
         found = [self.out / name for name in folders if (self.out / name).is_dir()]
         if found:  # none beside a report of other people's records
             self.say(f"Also:  {', '.join(f'{shown_path(path)}/' for path in found)}")
+
+    def classifier(self, records: Sequence[Record], layouts: Sequence[Layout]) -> None:
+        """Where that of the best row of fine-tuning lies, and what takes it elsewhere."""
+        found = classifiers_of(records, layouts, below=Path.cwd())
+        best = best_record(records, found)
+        if best is not None:
+            classifier = found[best.key]
+            which = f" ({classifier.which})" if classifier.which else ""
+            self.say(
+                f"Classifier of the best row, seed {best.seed}{which}: {classifier.path}/; "
+                f"to take it elsewhere: {classifier.command}"
+            )
 
     def _rich_table(self, table: Table) -> None:
         from rich.box import SIMPLE_HEAD
@@ -132,7 +154,7 @@ class Screen:
 
         def view(left_out: Sequence[str] = ()) -> RichTable:
             drawn = RichTable(
-                title=Text(in_one_line(f"Transfer on {table.benchmark}")),
+                title=Text(in_one_line(title_of(table))),
                 title_justify="left",
                 box=SIMPLE_HEAD,
                 pad_edge=False,

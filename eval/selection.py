@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from eval.jobs import FINE_TUNINGS, TASKS
+from eval.jobs import TASKS, TRANSFERS
 from eval.protocol_difference import differences, protocol_digest
 from eval.recording import as_planned
 from eval.records import Record, TaskName
@@ -14,8 +14,11 @@ from eval.summary import RowName
 
 Reason = Literal["protocol", "pretraining", "weights", "size", "untransferred", "later"]
 
-_COMPARED = frozenset({"architecture", "recipe"})
-"""Of a pretraining's protocol: what the rows of a table are there to compare."""
+_COMPARED: dict[TaskName, frozenset[str]] = {
+    "classification": frozenset({"architecture", "recipe"}),
+    "finetune": frozenset({"recipe"}),
+}
+"""Of a protocol: what the rows of a table are there to compare."""
 _SHORTEST_DIGEST = 4
 _SIZE = "backbone_parameters"
 """In a record's cost; the same for all weights of an architecture and width."""
@@ -68,7 +71,7 @@ def select_comparable(records: Iterable[Record], protocols: Sequence[str] = ()) 
     Raises ValueError where one is that of no protocol, or of several.
     """
     everything = sorted(records, key=_age)
-    protocol_of = {record.key: _conditions(record) for record in everything}
+    protocol_of = {record.key: conditions(record) for record in everything}
     digest_of = {r.key: protocol_digest(r.task, protocol_of[r.key]) for r in everything}
     chosen = _chosen(everything, digest_of, protocols)
     groups: list[LeftOut] = []
@@ -113,12 +116,18 @@ def select_comparable(records: Iterable[Record], protocols: Sequence[str] = ()) 
     controls = [record for record in remaining if record.control is None]
     remaining, older = _one_lineage_each([r for r in remaining if r.control is not None])
     groups += older
-    if any(record.task in FINE_TUNINGS for record in (*remaining, *controls)):
-        asked = {record.backbone for record in remaining if record.task != "classification"}
-        if idle := [record for record in remaining if record.backbone not in asked]:
+    if any(record.task in TRANSFERS for record in (*remaining, *controls)):
+        asked = [record for record in remaining if record.task != "classification"]
+        # The pretraining of rows that a recipe of fine-tuning names says what conditions they have.
+        used = {record.lineage for record in asked}
+        if idle := [record for record in remaining if record.lineage not in used]:
             groups.append(_group(idle, "untransferred"))
-        remaining = [record for record in remaining if record.backbone in asked]
-    remaining = without_others(remaining, "classification")
+        remaining = [record for record in remaining if record.lineage in used]
+        remaining = without_others(remaining, "classification")
+        rows = {record.backbone for record in asked}
+        remaining = [record for record in remaining if record.backbone in rows]
+    else:
+        remaining = without_others(remaining, "classification")
     # Before one of several controls is taken: the newest need not be the one that fits.
     remaining, others = _one_size_each(sorted([*remaining, *controls], key=_age))
     remaining, older = _one_lineage_each(remaining)
@@ -137,12 +146,11 @@ def select_comparable(records: Iterable[Record], protocols: Sequence[str] = ()) 
     )
 
 
-def _conditions(record: Record) -> dict[str, Any]:
+def conditions(record: Record) -> dict[str, Any]:
     """The part of a protocol that all rows of a table share."""
     planned = as_planned(record.protocol)
-    if record.task != "classification":
-        return planned
-    return {key: value for key, value in planned.items() if key not in _COMPARED}
+    compared = _COMPARED.get(record.task, frozenset[str]())
+    return {key: value for key, value in planned.items() if key not in compared}
 
 
 def _chosen(
@@ -173,7 +181,7 @@ def _one_lineage_each(records: Sequence[Record]) -> tuple[list[Record], list[Lef
     a pretraining or a measurement which came later takes no number away."""
     best: dict[str, tuple[int, str]] = {}
     for record in records:
-        rank = (1 + record.is_final) * (record.task in FINE_TUNINGS)
+        rank = (1 + record.is_final) * (record.task in TRANSFERS)
         if rank >= best.get(record.backbone, (0, ""))[0]:  # later ones come later
             best[record.backbone] = (rank, record.lineage)
     older: dict[tuple[str, str], list[Record]] = {}

@@ -1,19 +1,26 @@
-"""`trickle show`: every number that a pretraining will use, and which trick set it."""
+"""`trickle show`: every number that a training will use, and which trick set it.
+
+Of SPEC~RECIPE it is the fine-tuning's; of ~RECIPE alone that of any backbone.
+"""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 from benchmarks.packaged import PACKAGED
-from benchmarks.schema import Benchmark
+from benchmarks.schema import Benchmark, ScaledBudget
 from classification.budget import IMAGENET_IMAGES, training_plan
 from classification.derived import find_card, find_recipe
 from classification.identity import teacher_of
 from classification.names import parse_backbone
 from classification.recipe import Recipe
+from classification.recipes import FINE_TUNING
+from classification.recipes.card import NOT_BY_US, NOT_MEASURED
 from classification.recipes.user_file import user_file
+from eval.specs import check_recipe_is_said, parse_spec, tuning_of
 
 BASELINE = "baseline"
 
@@ -25,6 +32,11 @@ def show(name: str, benchmark: Benchmark, *, argument: str | None = None) -> dic
     them; None where the size of its training set is not known yet. Raises UnknownNameError, and
     ValueError for a recipe that contradicts itself.
     """
+    if name.startswith("~"):
+        return _show_recipe(name[1:], benchmark)
+    check_recipe_is_said(name)
+    if tuning_of(name) is not None:
+        return _show_tuning(name, benchmark, argument or benchmark.name)
     architecture, recipe_name = parse_backbone(name)
     recipe, card = find_recipe(recipe_name), find_card(recipe_name)
     teacher = teacher_of(name)
@@ -43,6 +55,57 @@ def show(name: str, benchmark: Benchmark, *, argument: str | None = None) -> dic
         "benchmark": benchmark.name,
         "plan": _plan(recipe, architecture, benchmark),
     }
+
+
+def _show_tuning(name: str, benchmark: Benchmark, argument: str) -> dict[str, Any]:
+    (spec,) = parse_spec(name)
+    assert spec.tuning is not None, "its name has one"
+    shown = _show_recipe(spec.tuning, benchmark)
+    shown |= {"backbone": spec.name, "architecture": spec.architecture}
+    if benchmark.finetune is None:  # it has no images to fine-tune on
+        command = _finetune_command(spec.tuning, spec.untuned.name)
+        return {**shown, "command": command}
+    recipe = find_recipe(spec.tuning, FINE_TUNING)
+    plan = _scaled(recipe, spec.architecture, benchmark, benchmark.finetune, _fitted(benchmark))
+    return {
+        **shown,
+        "command": _command(name, argument, verb="run", more=("--tasks", "finetune")),
+        "plan": plan,
+    }
+
+
+def _show_recipe(name: str, benchmark: Benchmark) -> dict[str, Any]:
+    """A recipe of fine-tuning, whatever backbone it is for."""
+    recipe, card = find_recipe(name, FINE_TUNING), find_card(name, FINE_TUNING)
+    return {
+        "backbone": f"~{name}",
+        "architecture": None,
+        "recipe": name,
+        "source": card.source,
+        "expected_top1": None,
+        "measured": card.measured,
+        "note": card.note,
+        "command": _finetune_command(name),
+        "teacher": None,
+        "numbers": provenance(recipe),
+        "tricks": {trick.name: trick.to_dict() for trick in recipe.tricks},
+        "benchmark": benchmark.name,
+        "plan": None,
+    }
+
+
+def _fitted(benchmark: Benchmark) -> int | None:
+    """How many images a fold is fitted on, nearly; None where its data is not there."""
+    from benchmarks.labelled_images import read_labelled
+
+    budget = benchmark.finetune
+    assert budget is not None, "asked for"
+    try:
+        images = read_labelled(budget, "train")
+    except (ValueError, OSError):
+        return None
+    share = 1 / budget.folds if budget.validation == "kfold" else budget.validation_share
+    return None if images is None else round(len(images.samples) * (1 - share))
 
 
 def provenance(recipe: Recipe) -> dict[str, dict[str, Any]]:
@@ -66,11 +129,17 @@ def provenance(recipe: Recipe) -> dict[str, dict[str, Any]]:
 
 def to_text(shown: dict[str, Any]) -> str:
     """For reading: numbers beside what set them, in columns."""
+    tuning = shown["backbone"].startswith("~") or tuning_of(shown["backbone"]) is not None
     expected = shown["expected_top1"]
+    said = "not given for this architecture" if expected is None else f"{expected:.2f}"
     head = [
         ("source", shown["source"]),
-        ("expected", "not given for this architecture" if expected is None else f"{expected:.2f}"),
-        ("measured", shown["measured"]),
+        # One's own images are nobody else's: nothing is expected of them, or was measured.
+        ("expected", "" if tuning else said),
+        (
+            "measured",
+            "" if tuning and shown["measured"] in (NOT_BY_US, NOT_MEASURED) else shown["measured"],
+        ),
         ("note", shown["note"]),
         ("teacher", shown["teacher"] or ""),
         ("command", shown["command"]),
@@ -80,7 +149,8 @@ def to_text(shown: dict[str, Any]) -> str:
     numbers = {key: (_text(n["value"]), n["set_by"]) for key, n in shown["numbers"].items()}
     name_width = max(map(len, numbers))
     value_width = max(len(value) for value, _ in numbers.values())
-    lines += ["", "Numbers, for ImageNet, and what set them:", ""]
+    images = "one's own images" if tuning else "ImageNet"
+    lines += ["", f"Numbers, for {images}, and what set them:", ""]
     lines += [
         f"  {key:<{name_width}}  {value:<{value_width}}  {set_by}"
         for key, (value, set_by) in numbers.items()
@@ -97,12 +167,20 @@ def to_text(shown: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _command(name: str, benchmark: str) -> str:
+def _command(name: str, benchmark: str, *, verb: str = "pretrain", more: Sequence[str] = ()) -> str:
     file = user_file()
     recipes = [] if file is None else ["--recipes", str(file)]
     return shlex.join(
-        ["trickle", "pretrain", "--backbone", name, "--benchmark", benchmark, *recipes]
+        ["trickle", verb, "--backbone", name, "--benchmark", benchmark, *more, *recipes]
     )
+
+
+def _finetune_command(recipe: str, backbone: str | None = None) -> str:
+    """Of a folder of the user's own."""
+    file = user_file()
+    recipes = [] if file is None else ["--recipes", str(file)]
+    backbones = [] if backbone is None else ["--backbone", backbone]
+    return shlex.join(["trickle", "finetune", "FOLDER", *backbones, "--recipe", recipe, *recipes])
 
 
 def _flat(numbers: dict[str, Any]) -> dict[str, Any]:
@@ -117,10 +195,20 @@ def _flat(numbers: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plan(recipe: Recipe, architecture: str, benchmark: Benchmark) -> dict[str, Any] | None:
-    images = training_images(benchmark)
+    budget = benchmark.require_pretraining()
+    return _scaled(recipe, architecture, benchmark, budget, training_images(benchmark))
+
+
+def _scaled(
+    recipe: Recipe,
+    architecture: str,
+    benchmark: Benchmark,
+    budget: ScaledBudget,
+    images: int | None,
+) -> dict[str, Any] | None:
     if images is None:
         return None
-    plan = training_plan(recipe, benchmark.pretraining, images, architecture=architecture)
+    plan = training_plan(recipe, budget, images, architecture=architecture)
     rate = recipe.optimizer.learning_rate * plan.learning_rate_scale
     numbers = {
         item.name: getattr(plan, item.name)
@@ -129,7 +217,7 @@ def _plan(recipe: Recipe, architecture: str, benchmark: Benchmark) -> dict[str, 
     }
     return {
         "training_images": images,
-        "epochs": recipe.total_epochs * benchmark.pretraining.epoch_scale,
+        "epochs": recipe.total_epochs * budget.epoch_scale,
         "learning_rate": rate,
         "width": 1.0 if ":" in architecture else benchmark.backbone.width,
         **numbers,
@@ -145,7 +233,7 @@ def training_images(benchmark: Benchmark) -> int | None:
     from benchmarks.imagenet_layout import read_index
 
     try:
-        return len(read_index(benchmark.pretraining.root, "train").samples)
+        return len(read_index(benchmark.require_pretraining().root, "train").samples)
     except (ValueError, OSError):
         return None
 

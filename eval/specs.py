@@ -13,6 +13,8 @@ hf:<org>/<name>[@revision]    a timm model of the Hugging Face hub, at a branch,
 resnet50d@FILE                one of our architectures with the weights of a file
 path/to/artifact              a directory that `pretrain` or `obtain` has written
 resnet50d_*                   every name that fits (quote it, or the shell may expand it)
+SPEC~RECIPE                   any of these, fine-tuned on one's own images with that recipe:
+                              ~finetune, ~finetune-layer_decay+mixup; it has that task alone
 
 FILE is a .safetensors file, or a .pth, .pt or .bin of tensors alone. It must hold every tensor of
 the network under its name (or all in its order), and nothing else but a classifier; what training
@@ -26,22 +28,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from backbones.card import CARD_NAME, ArtifactError, read_card
 from backbones.catalog import ARCHITECTURES, UnknownNameError, check_architecture, nearest
 from backbones.huggingface_models import find_hub_model
 from classification.derived import find_recipe, registered_name
 from classification.names import parse_backbone, split_recipe
-from classification.recipes import RECIPES
+from classification.recipes import FINE_TUNING, RECIPES
 
 Kind = Literal["trained", "scratch", "timm", "torchvision", "hf", "file", "artifact"]
 
+T = TypeVar("T", bound=str)
+
 _HUB_LIKE = re.compile(r"\w[\w.\-]*/\w[\w.\-]*(@\w[\w.\-]*)?")
 _PREFIXES = ("scratch", "timm", "torchvision", "hf")
+_TUNED = re.compile(r"(?P<backbone>.*[^@/])/?~(?P<recipe>[a-z0-9_]+(?:[-+][a-z0-9_]+)*)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +57,8 @@ class Spec:
     Face hub, whose architecture is `timm:<model>`. recipe: of a trained one; file: weights of an
     imported model, or the directory of an artifact; weights: torchvision's name of a set of
     weights, or the hub's name of a model with its commit; tricks: what the recipe is made of.
+    tuning: the recipe that it is fine-tuned with, where the name says one after a `~`; its tricks
+    follow those of the pretraining, each behind a `~` as well.
     """
 
     kind: Kind
@@ -61,6 +68,7 @@ class Spec:
     file: Path | None = None
     weights: str | None = None
     tricks: tuple[str, ...] = ()
+    tuning: str | None = None
 
     @property
     def is_control(self) -> bool:
@@ -68,16 +76,47 @@ class Spec:
 
     @property
     def control(self) -> Spec:
-        """The same architecture from random weights; a control is its own."""
+        """The same architecture from random weights, fine-tuned with the same recipe; a control is
+        its own."""
         if self.is_control:
             return self
         name = f"scratch:{self.architecture}"
-        return Spec(kind="scratch", name=name, architecture=self.architecture)
+        control = Spec(kind="scratch", name=name, architecture=self.architecture)
+        return control if self.tuning is None else control.tuned(self.tuning)
+
+    def tuned(self, recipe: str) -> Spec:
+        """The same backbone, fine-tuned with a recipe. Raises ValueError as `find_recipe` does."""
+        recipe = registered_name(recipe, FINE_TUNING)  # one recipe, one name
+        added = (f"~{trick}" for trick in find_recipe(recipe, FINE_TUNING).trick_names)
+        own = self.untuned
+        name, tricks = f"{own.name}~{recipe}", (*own.tricks, *added)
+        return replace(own, name=name, tricks=tricks, tuning=recipe)
+
+    @property
+    def untuned(self) -> Spec:
+        """The backbone alone, whose weights all its recipes of fine-tuning start from."""
+        if self.tuning is None:
+            return self
+        name = self.name.removesuffix(f"~{self.tuning}")
+        tricks = tuple(trick for trick in self.tricks if not trick.startswith("~"))
+        return replace(self, name=name, tricks=tricks, tuning=None)
 
     @property
     def is_foreign(self) -> bool:
         """A timm or torchvision model: it comes as it is, a benchmark's width does not touch it."""
         return ":" in self.architecture
+
+
+def tuning_of(name: str) -> str | None:
+    """The recipe of fine-tuning in the name of a row, without a look at what it is."""
+    found = _TUNED.fullmatch(name)
+    return None if found is None else found["recipe"]
+
+
+def expected_tasks(name: str, tasks: Iterable[T]) -> tuple[T, ...]:
+    """Those that a row takes part in: with a recipe of fine-tuning in its name only that one."""
+    tuned = tuning_of(name) is not None
+    return tuple(task for task in tasks if not tuned or task == "finetune")
 
 
 def parse_specs(texts: Iterable[str]) -> list[Spec]:
@@ -96,11 +135,34 @@ def parse_spec(text: str) -> list[Spec]:
     Raises:
         UnknownNameError: no architecture, recipe or prefix bears the name; says the nearest.
         HubError: the config.json of a model of the hub cannot be had, or is no timm model's.
-        ValueError: a file or directory is missing, or the artifact in it has no readable card.
+        ValueError: a file or directory is missing, or the artifact in it has no readable card, or
+            its name cannot be told from one with a recipe of fine-tuning; two such recipes.
     """
+    specs = _parse(text)
+    for spec in specs:
+        if spec.tuning is None and (recipe := tuning_of(spec.name)) is not None:
+            raise ValueError(
+                f"{spec.name} is a path that ends in ~{recipe}, and so its row would be one with "
+                "the recipe of fine-tuning of that name: rename the file or folder, or give the "
+                "name of a link to it"
+            )
+    return specs
+
+
+def _parse(text: str) -> list[Spec]:
     text = text.strip()
     if not text:
         raise ValueError("an empty backbone name; expected for example resnet50d_mixup")
+    check_recipe_is_said(text)
+    if (found := _TUNED.fullmatch(text)) and not _is_there(text):
+        specs = _parse(found["backbone"])
+        for spec in specs:
+            if spec.tuning is not None:
+                raise ValueError(
+                    f"{text!r} has two recipes of fine-tuning, ~{spec.tuning} and "
+                    f"~{found['recipe']}: a row has one; expected {spec.untuned.name}~RECIPE"
+                )
+        return [spec.tuned(found["recipe"]) for spec in specs]
     architecture, at, file = text.partition("@")
     if at and architecture in ARCHITECTURES:
         path = _weights_file(text, file)
@@ -126,6 +188,27 @@ def parse_spec(text: str) -> list[Spec]:
             hints = f"{text}_<recipe> ({', '.join(RECIPES)}), or scratch:{text}"
             raise UnknownNameError(f"{text!r} names no weights: expected {hints}") from error
         raise
+
+
+def check_recipe_is_said(text: str) -> None:
+    """Raises UnknownNameError for a ~ without a recipe, or with more than a recipe's name."""
+    backbone, sign, recipe = text.rpartition("~")
+    if not sign or not backbone or backbone.endswith("@") or _is_there(text):
+        return
+    if not recipe:
+        known = ", ".join(FINE_TUNING.recipes)
+        raise UnknownNameError(f"{text!r}: no recipe after the ~; there are {known}")
+    if "=" in recipe:
+        raise UnknownNameError(
+            f"{text!r}: a name says which tricks there are, and none of their knobs; write a "
+            "recipe with them in a file of your own (--recipes FILE.py)"
+        )
+
+
+def _is_there(text: str) -> bool:
+    """Whether a path, or the weights file behind an @, has this very name."""
+    paths = (text, text.partition("@")[2])
+    return any(Path(path).expanduser().exists() for path in paths if path)
 
 
 def _prefixed(text: str, prefix: str, rest: str) -> list[Spec]:
@@ -209,6 +292,7 @@ def _artifact(text: str) -> Spec:
             raise
         raise ArtifactError(f"{error}; a model of the Hugging Face hub is hf:{text}") from error
     tricks = tuple((card.recipe or {}).get("tricks", ()))
+    name = text.rstrip("/")  # what follows a ~ joins on to it
     return Spec(
-        kind="artifact", name=text, architecture=card.architecture, file=directory, tricks=tricks
+        kind="artifact", name=name, architecture=card.architecture, file=directory, tricks=tricks
     )

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 from engine.evidence import Evidence
 from eval.intervals import Interval, interval, paired_difference
-from eval.jobs import FINE_TUNINGS, TASK_FACTS
+from eval.jobs import TASK_FACTS, TRANSFERS
 from eval.records import Record, Status, TaskName
 from eval.significance import LEVEL, Verdict, holm, paired_t, verdict_of
+from eval.specs import expected_tasks
 from eval.text import in_one_line
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _row(
         name=name,
         compared_with=compared_with,
         metrics={metric: _score(metric, records, others, bootstrap) for metric in metrics},
-        cost=_cost(records, tasks),
+        cost=_cost(records, expected_tasks(name.backbone, tasks)),
         problems=tuple(
             Problem(
                 task=record.task,
@@ -291,10 +292,10 @@ def _cost(records: Sequence[Record], tasks: Sequence[TaskName]) -> dict[str, flo
         return next((record.cost[key] for record in records if key in record.cost), None)
 
     chains = []
-    training = [r for r in records if r.task == "classification" or r.task in FINE_TUNINGS]
+    training = [r for r in records if r.task == "classification" or r.task in TRANSFERS]
     for seed in sorted({record.seed for record in training}):
         chain = {record.task: record for record in training if record.seed == seed}
-        whole = all(task in chain for task in tasks if task in FINE_TUNINGS)
+        whole = all(task in chain for task in tasks if task in TRANSFERS)
         if whole and all("seconds" in record.cost for record in chain.values()):
             chains.append(sum(record.cost["seconds"] for record in chain.values()))
     seconds = interval(chains)

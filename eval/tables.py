@@ -17,26 +17,33 @@ from eval.table_tex import to_tex
 from eval.text import escape_cell, escape_markdown, in_one_line, no_formula
 
 MISSING = "–"
-_TITLES = {"top1": "top-1"}
+TITLES = {"top1": "top-1", "tuned_top1": "tuned top-1", "macro_f1": "macro F1"}
+"""Of metrics that are not called by their names in a heading."""
 _LONGEST_MESSAGE = 500
 _NOT_TESTED = "not tested"
-_IN_A_PAPER = ("top-1", "mAP", "mIoU")
+_IN_A_PAPER = ("top-1", "mAP", "mIoU", "tuned top-1", "macro F1")
 
 
 def write_tables(
-    out: Path, table: Table, notes: Sequence[str], protocols: Sequence[str] = ()
+    out: Path,
+    table: Table,
+    notes: Sequence[str],
+    protocols: Sequence[str] = (),
+    *,
+    shown: Table | None = None,
 ) -> tuple[Path, ...]:
     """Writes `table.md`, `table.csv`, `table.json` and `table.tex` into `out`; gives their paths.
 
     notes: lines of markdown below the first. protocols: lines of plain text, below the last.
+    shown: the same with the names that people read, for the first and the last.
     """
     out.mkdir(parents=True, exist_ok=True)
     # ASCII: what would turn a terminal's writing around stands there as \u202e.
     texts = {
-        "md": to_markdown(table, notes),
+        "md": to_markdown(shown or table, notes),
         "csv": to_csv(table),
         "json": json.dumps(to_json(table), indent=2, allow_nan=False) + "\n",
-        "tex": _tex(table, protocols),
+        "tex": _tex(shown or table, protocols),
     }
     paths = []
     for ending, text in texts.items():
@@ -116,7 +123,13 @@ def to_markdown(table: Table, notes: Sequence[str]) -> str:
 
 def main_markdown(table: Table) -> str:
     """The table alone, below its heading."""
-    return f"# Transfer on {escape_markdown(table.benchmark)}\n\n{_in_markdown(*cells(table))}"
+    return f"# {escape_markdown(title_of(table))}\n\n{_in_markdown(*cells(table))}"
+
+
+def title_of(table: Table) -> str:
+    """`Transfer on mini`, or `Fine-tuning on mini` where one's own images are all there is."""
+    what = "Fine-tuning" if table.tasks == ("finetune",) else "Transfer"
+    return f"{what} on {table.benchmark}"
 
 
 def _in_markdown(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
@@ -137,9 +150,9 @@ def cells(table: Table) -> tuple[list[str], list[list[str]]]:
     compared = [name for name in shown if name != "top1" or table.baseline_chosen]
     header = ["backbone"]
     for name in shown:
-        header.append(_TITLES.get(name, name))
+        header.append(TITLES.get(name, name))
         if name in compared:
-            header.append(f"Δ {_TITLES.get(name, name)}")
+            header.append(f"Δ {TITLES.get(name, name)}")
     rows = []
     for row in table.rows:
         line = [row.name.backbone]
@@ -164,7 +177,7 @@ def differences(table: Table) -> tuple[list[str], list[list[str]]]:
             image = score.delta_by_image
             rows.append(
                 [
-                    *(row.name.backbone, _TITLES.get(name, name)),
+                    *(row.name.backbone, TITLES.get(name, name)),
                     *(_signed(score.delta.mean), _bounds(score.delta.ci95), str(score.delta.n)),
                     _probability(score.p_value),
                     *(MISSING if image is None else _signed(image.mean),),
@@ -192,7 +205,7 @@ def _tex(table: Table, protocols: Sequence[str]) -> str:
     return to_tex(
         [header[place] for place in kept],
         [[row[place] for place in kept] for row in rows],
-        caption=f"Transfer on {table.benchmark}, seed{'s' * (len(table.seeds) > 1)} {seeds}.",
+        caption=f"{title_of(table)}, seed{'s' * (len(table.seeds) > 1)} {seeds}.",
         notes=[*reading(table), *(f"{line}." for line in protocols)],
     )
 
@@ -229,7 +242,7 @@ def _baseline_lacks(table: Table) -> list[str]:
         return []
     chosen = next(row for row in table.rows if row.name.backbone == table.baseline)
     return [
-        _TITLES.get(name, name)
+        TITLES.get(name, name)
         for name in _shown(table)
         if chosen.metrics[name] is None and any(row.metrics[name] for row in table.rows)
     ]
@@ -291,11 +304,15 @@ def _by_image(score: Score) -> str:
 
 
 def _shown(table: Table) -> list[str]:
-    """The metrics that a person reads."""
+    """The metrics that a person reads: pretraining's too, but where one's own images are all that
+    was asked of backbones that came as they are."""
+    measured = {name for row in table.rows for name, score in row.metrics.items() if score}
+    alone = table.tasks == ("finetune",)
     return [
         name
         for name, task in TASK_OF_METRIC.items()
-        if task == "classification" or task in table.tasks
+        if task in table.tasks
+        or (task == "classification" and not (alone and name not in measured))
     ]
 
 

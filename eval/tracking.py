@@ -18,11 +18,11 @@ from engine.tracking import (
     flat,
     mlflow_client,
 )
-from eval.jobs import FINE_TUNINGS, TASK_FACTS, Job
+from eval.jobs import TASK_FACTS, TRANSFERS, Job
 from eval.layout import Layout
 from eval.plan import Plan
 
-_TRAININGS = ("classification", *FINE_TUNINGS)
+_TRAININGS = ("classification", *TRANSFERS)
 
 
 @dataclass(frozen=True, kw_only=True)

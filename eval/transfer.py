@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from eval.ablation import Wish, ablate_all
 from eval.baseline import find_baseline
 from eval.executors import Where, first_submission, make_executor
 from eval.expected_time import expected_times
-from eval.jobs import FINE_TUNINGS, Task
+from eval.jobs import TRANSFERS, Task
 from eval.kept_evidence import EvidenceReader
 from eval.layout import Layout, make_writable
 from eval.notes import make_notes
@@ -28,16 +28,22 @@ from eval.omissions import (
     of_selection,
     to_notes,
 )
+from eval.own_division import planned_division
 from eval.plan import Plan, make_plan
 from eval.records import Record, Records, read_records
 from eval.screen import Screen
 from eval.selection import select_comparable
+from eval.short_names import with_short_names
 from eval.specs import Spec, parse_specs
 from eval.summary import RowName, Table, make_bootstrap, make_table
+from eval.teachers import teachers_records
+from eval.text import escape_markdown
 from eval.tracking import Tracking
+from eval.tuned_classifiers import classifiers_of
 from eval.usability import check_specs
 
 if TYPE_CHECKING:
+    from eval.execute import Outcome
     from eval.image_bootstrap import ImageBootstrap
 
 
@@ -113,13 +119,13 @@ def ask(
     loaded = load_benchmark(benchmark)
     skipped: tuple[str, ...] = ()
     if ablation is not None:
-        derived = ablate_all(ablation, loaded.pretraining)
+        derived = ablate_all(ablation, loaded)
         specs, skipped = [*specs, *derived.specs], derived.skipped
     argument = benchmark
     if benchmark not in PACKAGED:
         argument = str(Path(benchmark).expanduser().absolute())
     if tasks is None:
-        tasks = [task for task in FINE_TUNINGS if getattr(loaded, task) is not None]
+        tasks = [task for task in TRANSFERS if getattr(loaded, task) is not None]
     question = Question(
         specs=tuple(specs),
         benchmark=loaded,
@@ -205,8 +211,9 @@ def dry_run(question: Question) -> None:
     if prepared is not None:
         question = replace(question, benchmark=prepared.benchmark)
     plan = question.plan(records, None if prepared is None else prepared.digests)
+    division = None if prepared is None else planned_division(plan, question.benchmark)
     _say_ablation(screen, question, plan)
-    screen.header(plan)
+    screen.header(plan, division)
     forecast = expected_times(plan, question.benchmark, records, question.out)
     screen.jobs(plan, forecast)
     for line in needs_in_words(plan, question.benchmark, forecast, question.out):
@@ -226,20 +233,24 @@ def dry_run(question: Question) -> None:
 class Run:
     """A question whose data is there and whose OUT can be written.
 
-    Raises ValueError for data that is missing or broken, or an OUT that cannot be written.
+    warn: whether warnings about the data are shown. Raises ValueError for data that is missing or
+    broken, or an OUT that cannot be written.
     """
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Question, *, warn: bool = True) -> None:
         from benchmarks.prepare import ensure_ready
 
         self.screen = Screen(question.out, follow=question.where.kind != "local")
         self.layout = Layout(question.out)
         make_writable(question.out)  # before anything that takes time
-        prepared = ensure_ready(question.benchmark, tolerate=question.tolerate, full=question.full)
+        prepared = ensure_ready(
+            question.benchmark, warn=warn, tolerate=question.tolerate, full=question.full
+        )
         self.question = question = replace(question, benchmark=prepared.benchmark)
         self._list_left_out()
         self.records = read_records(self.layout.records)
         self.plan = question.plan(self.records, prepared.digests)
+        self.division = planned_division(self.plan, question.benchmark)
         self.executor = make_executor(
             question.where if self.plan.todo else Where(),  # no cluster is asked for nothing
             self.layout,
@@ -252,30 +263,19 @@ class Run:
         """OUT/left_out.txt names the images that are left out, where there are any."""
         benchmark = self.question.benchmark
         budgets = [getattr(benchmark, stage) for stage in benchmark.stages]
-        names = [f"{budget.root / image}\n" for budget in budgets for image in budget.left_out]
+        names = [f"{budget.folder / image}\n" for budget in budgets for image in budget.left_out]
         if names:
             write_text_atomic(self.layout.left_out, "".join(names))
 
-    def execute(self) -> int:
+    def execute(self, *, name_classifier: bool = True) -> int:
         """Runs what is to do, shows and writes the table; 0, or 1 where some job failed.
+
+        name_classifier: whether to say where that of the best fine-tuning lies.
 
         Raises OSError where OUT cannot be written, or is gone.
         """
         screen, plan = self.screen, self.plan
-        _say_ablation(screen, self.question, plan)
-        screen.header(plan)
-        screen.bad_records(self.records.bad)
-        for artifact in plan.damaged:
-            screen.say(f"{artifact} is damaged, its weights are not those of its card: made again")
-        try:
-            unrecorded = self.executor.recover(plan, self.records)
-            tracking = Tracking(trackers=self.question.track, layout=self.layout, say=screen.say)
-            tracking.describe(plan)
-            outcome = self.executor.execute(plan)
-            tracking.mark_failed(job for job in plan.jobs if job.id in outcome.failed)
-            self.executor.wait_for_records(unrecorded)
-        finally:
-            self.executor.close()
+        outcome, tracking = self.work()
         found = read_records(self.layout.records)
         records = plan.select(found)
         rows = [_row_name(spec, controls=self.question.controls) for spec in plan.rows]
@@ -294,13 +294,17 @@ class Run:
             self.question.out,
             table,
             records,
+            found.by_key.values(),
             evidence,
             bootstrap,
+            layouts=[self.layout],
             omissions=of_files(found),
             anew=bool(plan.todo),
         )
         screen.table(table)
         screen.places(paths)
+        if name_classifier:
+            screen.classifier(records, [self.layout])
         for line in tracking.places(plan):
             screen.say(line)
         gone = sum(cell.key not in found.by_key for cell in plan.cells)
@@ -310,6 +314,28 @@ class Run:
                 "were they deleted meanwhile?"
             )
         return 1 if outcome.failed else 0
+
+    def work(self) -> tuple[Outcome, Tracking]:
+        """Runs what is to do; its records are in OUT then, and no table is made of them.
+
+        Raises OSError where OUT cannot be written, or is gone.
+        """
+        screen, plan = self.screen, self.plan
+        _say_ablation(screen, self.question, plan)
+        screen.header(plan, self.division)
+        screen.bad_records(self.records.bad)
+        for artifact in plan.damaged:
+            screen.say(f"{artifact} is damaged, its weights are not those of its card: made again")
+        try:
+            unrecorded = self.executor.recover(plan, self.records)
+            tracking = Tracking(trackers=self.question.track, layout=self.layout, say=screen.say)
+            tracking.describe(plan)
+            outcome = self.executor.execute(plan)
+            tracking.mark_failed(job for job in plan.jobs if job.id in outcome.failed)
+            self.executor.wait_for_records(unrecorded)
+        finally:
+            self.executor.close()
+        return outcome, tracking
 
 
 def report(
@@ -365,7 +391,15 @@ def report(
     screen.omissions((*of_repeated(read), *of_records))
     try:
         paths = _write_report(
-            out, table, selection.kept, evidence, bootstrap, omissions=omissions, origins=origins
+            out,
+            table,
+            selection.kept,
+            records,
+            evidence,
+            bootstrap,
+            layouts=layouts,
+            omissions=omissions,
+            origins=origins,
         )
     except OSError as error:
         raise OSError(
@@ -373,34 +407,47 @@ def report(
             "be written, or give another folder as --out"
         ) from error
     screen.places(paths)
+    screen.classifier(selection.kept, layouts)
 
 
 def _write_report(
     out: Path,
     table: Table,
     records: Sequence[Record],
+    known: Iterable[Record],
     evidence: EvidenceReader,
     bootstrap: ImageBootstrap | None,
     *,
+    layouts: Sequence[Layout],
     omissions: tuple[Omission, ...] = (),
     origins: Mapping[str, Path] | None = None,
     anew: bool = True,
 ) -> tuple[Path, ...]:
+    """known: every record that was read, of which teachers' pretrainings count, too."""
     # Late: what draws takes a second to load.
     from eval.report import write_report
     from eval.sections.material import Material
 
+    taught_by = teachers_records(records, known)
+    shown, of_shown, paths = with_short_names(table, records)
     material = Material(
-        table=table,
-        records=tuple(records),
+        table=shown,
+        records=of_shown,
         evidence=evidence,
         omissions=omissions,
         origins=origins or {},
         bootstrap=bootstrap,
+        teachers=taught_by,
+        files={record.key: record.file_name for record in records},
+        classifiers=classifiers_of(records, layouts, below=out),
     )
-    notes = [*make_notes(table, records), *to_notes(omissions)]
+    notes = [
+        *make_notes(shown, of_shown),
+        *(f"{escape_markdown(line)}." for line in paths),
+        *to_notes(omissions),
+    ]
     stamps = [evidence.stamp(record) for record in records]
-    return write_report(out, material, notes, stamps=stamps, anew=anew)
+    return write_report(out, material, notes, stamps=stamps, anew=anew, named=table)
 
 
 def _say_ablation(screen: Screen, question: Question, plan: Plan) -> None:

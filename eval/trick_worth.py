@@ -14,7 +14,12 @@ from eval.trick_pairs import Pair
 if TYPE_CHECKING:
     from eval.image_bootstrap import ByImage
 
-METRICS: dict[str, str] = {"top1": "top-1", "mAP": "mAP", "mIoU": "mIoU"}
+METRICS: dict[str, str] = {
+    "top1": "top-1",
+    "mAP": "mAP",
+    "mIoU": "mIoU",
+    "tuned_top1": "tuned top-1",
+}
 """What tricks are judged by, and how it is shown."""
 
 Scores = Mapping[str, Mapping[str, Mapping[int, float]]]

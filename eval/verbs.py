@@ -234,6 +234,15 @@ def _prepare(arguments: argparse.Namespace, command: str) -> int:
 
 def _export(arguments: argparse.Namespace, command: str) -> int:
     """Writes an artifact as another library loads it."""
+    from eval.specs import tuning_of
+
+    row = tuning_of(arguments.artifact) is not None and not Path(arguments.artifact).exists()
+    if row:
+        raise UsageError(
+            f"{arguments.artifact} is the name of a row, not of a folder: expected the folder of a "
+            "classifier. That of a fine-tuned row lies in OUT/work/finetune-.../classifier; "
+            "`trickle report OUT` names it, and the command that exports it, in its last line"
+        )
     with nothing_begun():
         from backbones.card import ArtifactError
         from eval.export.export import export
@@ -247,6 +256,37 @@ def _export(arguments: argparse.Namespace, command: str) -> int:
     for line in use.split("\n"):
         print(visible(f"  {line}"))
     return 0
+
+
+def _finetune(arguments: argparse.Namespace, command: str) -> int:
+    """From a folder of labelled images to a classifier."""
+    with nothing_begun():
+        from eval.finetune_folder import FolderQuestion, dry_run_folder, tune_folder
+
+    try:
+        question = FolderQuestion(
+            data=Path(arguments.data),
+            unlabelled=None if arguments.unlabelled is None else Path(arguments.unlabelled),
+            backbones=tuple(arguments.backbone or ()),
+            recipes=tuple(arguments.recipe or ()),
+            folds=arguments.folds,
+            image_size=arguments.image_size,
+            seeds=tuple(arguments.seeds),
+            out=arguments.out,
+            command=command,
+            tolerate=arguments.tolerate,
+            full=arguments.full,
+            auto_accumulate=arguments.auto_accumulate,
+            where=_where(arguments),
+            track=tuple(arguments.track),
+        )
+        if arguments.dry_run:
+            dry_run_folder(question)
+            return 0
+        tuning = tune_folder(question)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return _carried_out(tuning.execute)
 
 
 def _doctor(arguments: argparse.Namespace, command: str) -> int:
@@ -281,9 +321,13 @@ def _answer(
         run = Run(question)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    # A ValueError from here on is a defect of ours, and keeps its traceback.
+    return _carried_out(run.execute)
+
+
+def _carried_out(execute: Callable[[], int]) -> int:
+    """A ValueError from here on is a defect of ours, and keeps its traceback."""
     try:
-        return run.execute()
+        return execute()
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -392,4 +436,5 @@ _ANSWERS: dict[str, Callable[[argparse.Namespace, str], int]] = {
     "prepare": _prepare,
     "doctor": _doctor,
     "export": _export,
+    "finetune": _finetune,
 }

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from classification.slices import wilson_interval
 from eval.made import known_rows
 from eval.records import Record
 from eval.sections.material import Material
 from eval.significance import LEVEL, holm, paired_t
 from eval.summary import TASK_OF_METRIC, Score, Table
+from eval.tables import TITLES
+from eval.tuned_classifiers import best_record
 
 if TYPE_CHECKING:
     from eval.image_bootstrap import ImageBootstrap
 
 QUESTION = "Which ImageNet training tricks trickle down to detection and segmentation?"
 
-_METRICS = {"mAP": "detection", "mIoU": "segmentation"}
+_METRICS = {"mAP": "detection", "mIoU": "segmentation", "tuned_top1": "finetune"}
 _VERDICTS = {
     "better": "better than {}",
     "worse": "worse than {}",
@@ -29,10 +32,18 @@ _BY_IMAGE = " by image, of one seed"
 _TAUGHT = "distillation"
 
 
+def question_of(table: Table) -> str:
+    """What a page is asked: where one's own images are all there is, which fine-tuning is best."""
+    if table.tasks == ("finetune",):
+        return "Which fine-tuning is the best on these images?"
+    return QUESTION
+
+
 def make_answer(material: Material) -> list[str]:
     """One line for each task's metric: which row is the highest, and what stands beside it."""
     table = material.table
     answer = [_line(metric, material) for metric, task in _METRICS.items() if task in table.tasks]
+    answer += _classifier(material)
     if answer and len(table.seeds) == 2:
         answer.append("All intervals by seed are over 2 seeds, and therefore wide.")
     return answer or ["Nothing was transferred: only pretrainings are recorded."]
@@ -42,8 +53,9 @@ def _line(metric: str, material: Material) -> str:
     table = material.table
     rows = [(row.name.backbone, row.metrics.get(metric)) for row in table.rows]
     scores = {name: score for name, score in rows if score is not None}
+    said_metric = TITLES.get(metric, metric)
     if not scores:
-        return f"{metric}: not measured in any row."
+        return f"{said_metric}: not measured in any row."
     seeds = len(table.seeds)
     whole = {name: score for name, score in scores.items() if score.value.n >= seeds}
     fewer = [name for name in scores if name not in whole]
@@ -62,7 +74,21 @@ def _line(metric: str, material: Material) -> str:
             parts.append(f"{text.format(table.reference)}{way}: {who}")
     if not any(score.verdict for score in scores.values()):
         parts.append(_not_compared(metric, table, scores))
-    return f"{metric}: {'; '.join(parts)}."
+    return f"{said_metric}: {'; '.join(parts)}."
+
+
+def _classifier(material: Material) -> list[str]:
+    """Where that of the best fine-tuning lies."""
+    best = best_record(material.records, material.classifiers)
+    if best is None:
+        return []
+    found = material.classifiers[best.key]
+    which = f" ({found.which})" if found.which else ""
+    here = "" if found.path.is_absolute() else ", in the folder of this page"
+    return [
+        f"The classifier of {best.backbone}, seed {best.seed}{which}, lies in {found.path}{here}; "
+        f"to take it elsewhere: {found.command}"
+    ]
 
 
 def _decided(score: Score) -> str:
@@ -78,7 +104,7 @@ def _not_compared(metric: str, table: Table, scores: Mapping[str, Score]) -> str
         return "no row stands beside its control, so nothing says what pretraining adds"
     if table.baseline in scores:
         return f"no row shares a seed with {table.reference}"
-    return f"{table.reference} has no {metric}, so that nothing is compared"
+    return f"{table.reference} has no {TITLES.get(metric, metric)}, so that nothing is compared"
 
 
 def _highest(metric: str, material: Material, scores: Mapping[str, Score], seeds: int) -> str:
@@ -86,7 +112,8 @@ def _highest(metric: str, material: Material, scores: Mapping[str, Score], seeds
     if not scores:
         return "no row has all seeds, so that none is the highest"
     best, *others = sorted(scores, key=lambda name: -scores[name].value.mean)
-    said = f"highest {scores[best].value.mean:.1f}, {best}{_taught(best, material)}"
+    sure = _how_sure(metric, scores[best], material, best)
+    said = f"highest {scores[best].value.mean:.1f}{sure}, {best}{_taught(best, material)}"
     if seeds:
         said += (
             f", of the {len(scores)} rows with all {seeds} seeds"
@@ -111,6 +138,21 @@ def _highest(metric: str, material: Material, scores: Mapping[str, Score], seeds
     lower = [name for name in others if name not in alike]
     below = f"; lower: {_listed(lower)}" if lower else ""
     return f"{said}; cannot be told from it{way}: {_listed(alike)}{below}"
+
+
+def _how_sure(metric: str, score: Score, material: Material, name: str) -> str:
+    """The interval of a fine-tuning: by the seeds, of one seed by its images (Wilson's)."""
+    if TASK_OF_METRIC[metric] != "finetune":
+        return ""
+    if score.value.ci95 is not None:
+        low, high = (min(100.0, max(0.0, end)) for end in score.value.ci95)
+        return f" (95% by seed: {low:.1f} to {high:.1f})"
+    (record,) = _measured(metric, material)[name].values()
+    n = record.metrics[metric].n
+    if not n:
+        return ""
+    low, high = wilson_interval(round(_value(record, metric) * n / 100), n)
+    return f" (95% by image, {n} of them: {low:.1f} to {high:.1f})"
 
 
 def _taught(best: str, material: Material) -> str:

@@ -15,9 +15,9 @@ from eval.sections.material import Material
 from eval.sections.section import Grid, texts
 from eval.significance import explain_no_evidence
 from eval.summary import TASK_OF_METRIC, Row
-from eval.tables import MISSING, cells, duration, to_json
+from eval.tables import MISSING, TITLES, cells, duration, to_json
 
-_METRIC_OF_TITLE = {"top-1": "top1"}
+_METRIC_OF_TITLE = {title: name for name, title in TITLES.items()}
 _COST_OF_TITLE = {"params": "parameters", "GMACs": "gmacs", "time": "seconds"}
 _LEADING_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _PERCENT = "percent"
@@ -107,7 +107,7 @@ def make_numbers(material: Material) -> Numbers:
                     title=f"{row.name.backbone}: {TASK_FACTS[task].title}",
                     grids=(
                         _scores_grid(task, known["metrics"], records, table.reference, tested),
-                        _seeds_grid(records),
+                        _seeds_grid(records, material.files),
                     ),
                     facts=(*_facts(row, records), *_published(table.benchmark, row, task, by_row)),
                     protocols=tuple(dict.fromkeys(protocols[record.key] for record in records)),
@@ -232,7 +232,7 @@ def _names(records: Sequence[Record]) -> list[str]:
     return sorted(names, key=lambda name: name not in TASK_OF_METRIC)
 
 
-def _seeds_grid(records: Sequence[Record]) -> Grid:
+def _seeds_grid(records: Sequence[Record], files: Mapping[str, str]) -> Grid:
     names = _names(records)
     rows = []
     for record in records:
@@ -245,7 +245,7 @@ def _seeds_grid(records: Sequence[Record]) -> Grid:
                     *(_plain(None if metric is None else metric.value) for metric in found),
                     ", ".join(map(str, n)) or MISSING,
                     record.status,
-                    record.file_name,
+                    files.get(record.key, record.file_name),
                 )
             )
         )

@@ -12,12 +12,13 @@ from importlib.resources import files
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from eval.page.answer import QUESTION, make_answer
+from eval.page.answer import make_answer, question_of
 from eval.page.numbers import Numbers, make_numbers
 from eval.page.plots import plot_svg
 from eval.page.prose import breakable, from_markdown, prose
 from eval.sections.material import Material
 from eval.sections.section import Block, Gallery, Grid, Paragraph, Picture, Plot, Section
+from eval.tables import title_of
 from eval.text import visible
 
 if TYPE_CHECKING:
@@ -62,8 +63,9 @@ def render_page(material: Material, notes: Sequence[str], sections: Sequence[Sec
     script = (folder / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return _template().render(
-        title=f"{QUESTION} ({material.table.benchmark})",
-        question=QUESTION,
+        title=f"{question_of(material.table)} ({material.table.benchmark})",
+        question=question_of(material.table),
+        table_title=title_of(material.table),
         benchmark=material.table.benchmark,
         seeds=material.table.seeds,
         answer=make_answer(material),

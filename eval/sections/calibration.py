@@ -20,7 +20,7 @@ from classification.calibration import (
     reliability,
 )
 from eval.intervals import paired_difference
-from eval.records import Record
+from eval.records import Record, TaskName
 from eval.sections.classifiers import Seen, Unseen, by_backbone, count_of, over_seeds, see, short
 from eval.sections.differences import (
     BEYOND_CHANCE,
@@ -89,7 +89,16 @@ class _Row:
 
 def section(material: Material) -> Section | None:
     """Calibration error, reliability diagrams, and whose confidence is too low or too high."""
-    records = material.of_task("classification")
+    return _section(material, "classification", key="calibration", title="Calibration")
+
+
+def own_section(material: Material) -> Section | None:
+    """The same of fine-tuned classifiers."""
+    return _section(material, "finetune", key="own-calibration", title="Your images: calibration")
+
+
+def _section(material: Material, task: TaskName, *, key: str, title: str) -> Section | None:
+    records = material.of_task(task)
     if not records:
         return None
     unseen = Unseen()
@@ -99,23 +108,23 @@ def section(material: Material) -> Section | None:
             rows.append(row)
     if not rows:
         return Section(
-            key="calibration",
-            title="Calibration",
+            key=key,
+            title=title,
             lead="No answers were kept from which calibration could be told.",
             left_out=unseen.in_words(),
         )
     ranked = sorted(rows, key=lambda row: row.mean("ece"))
-    of = references(material, "classification", [row.backbone for row in rows])
+    of = references(material, task, [row.backbone for row in rows])
     changes = _changes(rows, of)
     blocks: tuple[Block, ...] = (
-        _grid(rows, changes, of),
+        _grid(rows, changes, of, tested="tested" if task == "finetune" else "validation"),
         *_on_soft_targets(rows),
         *_on_sigmoids(rows),
         *_diagrams(ranked),
     )
     return Section(
-        key="calibration",
-        title="Calibration",
+        key=key,
+        title=title,
         lead=_lead(ranked) + _on_changes(changes, of),
         blocks=blocks,
         left_out=unseen.in_words(),
@@ -238,7 +247,11 @@ def _compared(best: _Row, second: _Row) -> str:
 
 
 def _grid(
-    rows: Sequence[_Row], changes: Mapping[str, Difference], of: Mapping[str, str | None]
+    rows: Sequence[_Row],
+    changes: Mapping[str, Difference],
+    of: Mapping[str, str | None],
+    *,
+    tested: str,
 ) -> Grid:
     delta = ("Δ ECE",) if changes else ()
     notes = (
@@ -250,8 +263,12 @@ def _grid(
         else []
     )
     return Grid(
-        caption="Confidence (softmax of the prediction) against accuracy on the validation images; "
-        "mean over the seeds ± half of the 95% interval",
+        caption=f"Confidence (softmax of the prediction) against accuracy on the {tested} images; "
+        + (
+            "one seed, no interval"
+            if all(len(row.seeds) == 1 for row in rows)
+            else "mean over the seeds ± half of the 95% interval; none of one seed"
+        ),
         header=(
             "backbone",
             "accuracy %",

@@ -12,10 +12,13 @@ import numpy.typing as npt
 
 from eval.image_bootstrap import ByImage
 from eval.intervals import interval
-from eval.records import Record
+from eval.records import Record, TaskName
 from eval.sections.classifiers import (
+    PLAIN,
+    TOP1,
     Unseen,
     by_backbone,
+    other_tuning,
     see,
     short,
     top1_of,
@@ -33,6 +36,7 @@ from eval.sections.differences import (
 from eval.sections.material import Material
 from eval.sections.section import Cell, Grid, Plot, Section, number
 from eval.significance import paired_t
+from eval.specs import tuning_of
 
 _MOST_NAMED = 3
 _MOST_BARS = 12
@@ -75,10 +79,21 @@ class _Change:
 
 def section(material: Material) -> Section | None:
     """Per-class top-1 of each classifier minus that of the row it is compared with; confusions."""
-    rows = by_backbone(material.of_task("classification"))
+    return _section(material, "classification", key="class-change", title="Classes")
+
+
+def own_section(material: Material) -> Section | None:
+    """The same of fine-tuned classifiers."""
+    return _section(material, "finetune", key="own-class-change", title="Your images: classes")
+
+
+def _section(material: Material, task: TaskName, *, key: str, title: str) -> Section | None:
+    rows = by_backbone(material.of_task(task))
     if not rows:
         return None
-    of = references(material, "classification", list(rows))
+    of = references(material, task, list(rows))
+    if task == "finetune" and not material.table.baseline_chosen:
+        of |= _other_tunings(rows)
     others = [name for name in rows if of[name] not in (None, name)]
     left_out: list[str] = []
     unseen = Unseen()
@@ -108,12 +123,21 @@ def section(material: Material) -> Section | None:
     blocks = [_changes_grid(changes)] if changes else []
     plots = [_plot(best)] if best is not None else []
     return Section(
-        key="class-change",
-        title="Classes",
+        key=key,
+        title=title,
         lead=_lead(best, reference, len(changes)),
         blocks=(*plots, *blocks, *confused),
         left_out=(*_few(left_out), *unseen.in_words()),
     )
+
+
+def _other_tunings(rows: Mapping[str, Sequence[Record]]) -> dict[str, str]:
+    """Rows of which there are several fine-tunings -> the plain one; the best where there is none,
+    for which it is the next best."""
+    top1 = top1_of(rows)
+    ranked = sorted(rows, key=lambda name: -top1.get(name, -1.0))
+    found = {name: other for name in rows if (other := other_tuning(name, ranked)) is not None}
+    return {name: name if tuning_of(name) == PLAIN else other for name, other in found.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +184,7 @@ def _few(lines: list[str]) -> list[str]:
 
 
 def _per_class(record: Record) -> _PerClass:
-    found = record.per_class.get("top1", {})
+    found = record.per_class.get(TOP1[record.task], {})
     return {name: value for name, value in found.items() if value is not None}
 
 

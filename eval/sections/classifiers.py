@@ -11,8 +11,13 @@ from eval.intervals import interval
 from eval.records import Record
 from eval.sections.material import Material
 from eval.sections.section import Cell, number
+from eval.specs import tuning_of
 from eval.text import in_one_line
 
+TOP1 = {"classification": "top1", "finetune": "tuned_top1"}
+"""By task."""
+PLAIN = "plain"
+"""The recipe of fine-tuning without tricks."""
 _MOST_NAMES = 8
 _LONGEST_LABEL = 32
 
@@ -70,22 +75,53 @@ def top1_of(rows: Mapping[str, Sequence[Record]]) -> dict[str, float]:
     """Mean top-1 over the seeds, in percent; without the rows that have none."""
     found = {}
     for backbone, records in rows.items():
-        metrics = [record.metrics.get("top1") for record in records]
+        metrics = [record.metrics.get(TOP1.get(record.task, "")) for record in records]
         values = [metric.value for metric in metrics if metric is not None]
         if mean := interval([value for value in values if value is not None]):
             found[backbone] = mean.mean
     return found
 
 
+def best_seen(material: Material, task: str, unseen: Unseen) -> Seen | None:
+    """The row of the highest mean top-1, of the first seed whose answers can be seen; of the next
+    one where none can. None where there is none, for which `unseen` has the reasons."""
+    rows = by_backbone(material.of_task(task))
+    top1 = top1_of(rows)
+    ranked = sorted(rows, key=lambda name: -top1.get(name, -1.0))
+    for record in (record for name in ranked for record in rows[name]):
+        if (seen := see(material, record, unseen)) is not None:
+            return seen
+    return None
+
+
+def other_tuning(backbone: str, ranked: Sequence[str]) -> str | None:
+    """Another fine-tuning of what `backbone` starts from, to look at its answers beside: the plain
+    one where there is one, else the best. None where there is no other.
+
+    A network from random weights gets so much else wrong that beside it there is little to see.
+    ranked: names of rows, the best first.
+    """
+    recipe = tuning_of(backbone)
+    if recipe is None:
+        return None
+    start = backbone.removesuffix(recipe)
+    others = [n for n in ranked if n != backbone and n == f"{start}{tuning_of(n) or ''}"]
+    plain = f"{start}{PLAIN}"
+    return plain if plain in others else next(iter(others), None)
+
+
 def over_seeds(values: Sequence[float], digits: int = 1, *, signed: bool = False) -> Cell:
-    """Mean and half of the 95% interval, each seed's value behind it; a dash for no values."""
+    """Mean and half of the 95% interval, each seed's value behind it; of one seed its value.
+
+    A dash for no values.
+    """
     mean = interval(values)
     if mean is None:
         return number(None)
     plain = number(mean.mean, digits, signed=signed)
     each = ", ".join(number(value, digits, signed=signed).text for value in values)
     if mean.ci95 is None:
-        return Cell(text=plain.text, sort=mean.mean, detail="one seed, no interval")
+        return plain  # which has no interval
     half = number(mean.ci95[1] - mean.mean, digits).text
     return Cell(text=f"{plain.text} ± {half}", sort=mean.mean, detail=f"seeds: {each}")
 

@@ -14,6 +14,7 @@ from eval.summary import Table
 
 if TYPE_CHECKING:
     from eval.image_bootstrap import ImageBootstrap
+    from eval.tuned_classifiers import TunedClassifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,9 @@ class Material:
     omissions: files and records that are not in the table. origins: the OUT that each record is
     from, by its key; empty where there is only one. bootstrap: what the table's differences by
     image are from, which knows its draws already; None where nothing was kept to draw from.
+    teachers: pretrainings of teachers, which are a part of what their students cost. files: names
+    of the records' files, by key, where the names of their rows are shortened. classifiers: of
+    fine-tunings, by the record's key, where they are still there.
     """
 
     table: Table
@@ -33,6 +37,9 @@ class Material:
     omissions: tuple[Omission, ...] = ()
     origins: Mapping[str, Path] = field(default_factory=dict)
     bootstrap: ImageBootstrap | None = None
+    teachers: tuple[Record, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    classifiers: Mapping[str, TunedClassifier] = field(default_factory=dict)
 
     def of_task(self, task: str) -> tuple[Record, ...]:
         """Those with numbers, in the order of the table's rows and then of the seeds."""

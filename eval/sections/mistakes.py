@@ -7,9 +7,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from classification.evidence import confident_mistakes, hardest_images, picture_of
-from eval.records import Record
-from eval.sections.classifiers import Seen, Unseen, by_backbone, count_of, see, short, top1_of
+from classification.evidence import (
+    confident_mistakes,
+    hardest_images,
+    picture_of,
+    unsure_images,
+)
+from eval.records import Record, TaskName
+from eval.sections.classifiers import (
+    Seen,
+    Unseen,
+    by_backbone,
+    count_of,
+    other_tuning,
+    see,
+    short,
+    top1_of,
+)
 from eval.sections.material import Material
 from eval.sections.section import Cell, Gallery, Grid, Paragraph, Picture, Section
 
@@ -27,34 +41,63 @@ class _Pair:
     why: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Kind:
+    """One task's section. images: what was tested, as a sentence calls it."""
+
+    task: TaskName
+    key: str
+    title: str
+    images: str
+
+
+_PRETRAINED = _Kind(
+    task="classification", key="mistakes", title="Mistakes", images="Validation image"
+)
+_OWN = _Kind(
+    task="finetune", key="own-mistakes", title="Your images: mistakes", images="Tested image"
+)
+
+
 def section(material: Material) -> Section | None:
     """The most confident mistakes and the hardest images, with both classifiers' answers."""
-    rows = by_backbone(material.of_task("classification"))
+    return _section(material, _PRETRAINED)
+
+
+def own_section(material: Material) -> Section | None:
+    """The same of fine-tuned classifiers, and the images that the best one is least sure of."""
+    return _section(material, _OWN)
+
+
+def _section(material: Material, kind: _Kind) -> Section | None:
+    rows = by_backbone(material.of_task(kind.task))
     if not rows:
         return None
     unseen = Unseen()
-    pair = _pair(material, rows, unseen)
+    pair = _pair(material, rows, unseen, kind)
     if pair is None:
         return Section(
-            key="mistakes",
-            title="Mistakes",
+            key=kind.key,
+            title=kind.title,
             lead="No answers were kept from which mistakes could be shown.",
             left_out=unseen.in_words(),
         )
     left_out = [*unseen.in_words(), *_not_compared(pair, rows)]
-    galleries = [gallery for gallery in _galleries(pair) if gallery.pictures]
+    galleries = [gallery for gallery in _galleries(pair, kind) if gallery.pictures]
     if not galleries:
         left_out.append("no pictures were kept with the answers")
     return Section(
-        key="mistakes",
-        title="Mistakes",
+        key=kind.key,
+        title=kind.title,
         lead=_lead(pair),
         blocks=(*_agreement(pair), *galleries),
         left_out=tuple(left_out),
     )
 
 
-def _pair(material: Material, rows: dict[str, list[Record]], unseen: Unseen) -> _Pair | None:
+def _pair(
+    material: Material, rows: dict[str, list[Record]], unseen: Unseen, kind: _Kind
+) -> _Pair | None:
     """The best row by mean top-1 and its reference (of that itself: the next best one), of the
     first seed of which both can be seen; else the best row that can be seen alone."""
     top1 = top1_of(rows)
@@ -67,8 +110,13 @@ def _pair(material: Material, rows: dict[str, list[Record]], unseen: Unseen) -> 
         return known[record.key]
 
     for best in ranked:
-        reference = material.reference_row("classification", best)
-        if reference is None or reference == best:
+        reference = material.reference_row(kind.task, best)
+        beside = None
+        if kind is _OWN and not material.table.baseline_chosen:
+            beside = other_tuning(best, ranked)
+        if beside:
+            others, why = [beside], "another fine-tuning of the same backbone"
+        elif reference is None or reference == best:
             others = [name for name in ranked if name != best][:1]
             why = "the next best" + ", since others are compared with it" * (reference == best)
         else:
@@ -163,29 +211,38 @@ def _not_compared(pair: _Pair, rows: dict[str, list[Record]]) -> Iterable[str]:
         )
 
 
-def _galleries(pair: _Pair) -> Iterable[Gallery]:
+def _galleries(pair: _Pair, kind: _Kind) -> Iterable[Gallery]:
     best, other = pair.best, pair.other
     name = best.record.backbone
     yield Gallery(
         caption=f"The most confident mistakes of {name}",
-        pictures=_pictures(best, other, confident_mistakes(best.answers), pair.places),
+        pictures=_pictures(best, other, confident_mistakes(best.answers), pair.places, kind),
     )
     yield Gallery(
         caption=f"The images whose label got the least probability from {name}",
-        pictures=_pictures(best, other, hardest_images(best.answers), pair.places),
+        pictures=_pictures(best, other, hardest_images(best.answers), pair.places, kind),
     )
+    if kind is _OWN:
+        yield Gallery(
+            caption=f"The images that {name} is least sure of",
+            pictures=_pictures(best, other, unsure_images(best.answers), pair.places, kind),
+        )
     if other is not None:
         back = np.full(len(other.evidence.images), -1)
         shared = np.nonzero(pair.places >= 0)[0]
         back[pair.places[shared]] = shared
         yield Gallery(
             caption=f"The most confident mistakes of {other.record.backbone}",
-            pictures=_pictures(other, best, confident_mistakes(other.answers), back),
+            pictures=_pictures(other, best, confident_mistakes(other.answers), back, kind),
         )
 
 
 def _pictures(
-    seen: Seen, other: Seen | None, at: Sequence[int] | np.ndarray, places: np.ndarray
+    seen: Seen,
+    other: Seen | None,
+    at: Sequence[int] | np.ndarray,
+    places: np.ndarray,
+    kind: _Kind,
 ) -> tuple[Picture, ...]:
     pictures = []
     for place in map(int, at):
@@ -193,15 +250,16 @@ def _pictures(
         if data is None:
             continue
         label = _class(seen, seen.answers.label[place])
+        file = short(seen.evidence.images[place], 60)
+        name = f"{file}: " if kind is _OWN else ""  # which its owner wants to look up
         said = [_answer(seen, place)]
         if other is not None and places[place] >= 0:
             said.append(_answer(other, int(places[place])))
         pictures.append(
             Picture(
                 data=data,
-                alt=f"Validation image {short(seen.evidence.images[place], 60)}, of the class "
-                f"{label}",
-                caption=f"{label}. {'; '.join(said)}",
+                alt=f"{kind.images} {file}, of the class {label}",
+                caption=f"{name}{label}. {'; '.join(said)}",
             )
         )
     return tuple(pictures)

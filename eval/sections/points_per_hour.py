@@ -75,6 +75,7 @@ def gain_grid(
             )
         )
     what = "work" if work else "time"
+    doubt = ", or the 95% interval of the extra time holds 0 or is not known"
     per = unit.removesuffix("s")
     header = [said for metric in SCORES for said in (metric, f"{metric} per extra {per}")]
     rule = (
@@ -95,7 +96,7 @@ def gain_grid(
             f"Points and {what} are paired by seed. Points in brackets: no evidence of a "
             "difference, by the test of the table (over seeds; over the test images where there is "
             "one seed; corrected over the rows), or nothing to test by. A rate is in brackets "
-            "where the points are, or the 95% interval of the extra time holds 0 or is not known.",
+            f"where the points are{'' if work else doubt}.",
             rule,
         ),
     )

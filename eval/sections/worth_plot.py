@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from eval.intervals import Interval
+from eval.sections.scatter import is_narrow
 from eval.sections.section import Plot
 from eval.text import in_one_line
 from eval.trick_worth import METRICS, Worth
 
 _MOST_DRAWN = 40
 _LONGEST_NAME, _LONGEST_NARROW = 44, 26
-_NARROW = 5.0
-"""Inches of width below which the panels stand below each other."""
 
 
 def forest(found: Sequence[Worth]) -> Plot:
@@ -50,7 +49,7 @@ def _draw(
         from matplotlib import rcParams
 
         ink = rcParams["text.color"]  # the page's, light or dark
-        narrow = figure.get_size_inches()[0] < _NARROW
+        narrow = is_narrow(figure)
         shape = (len(panels), 1) if narrow else (1, len(panels))
         grid = figure.subplots(*shape, sharey=True, squeeze=False).flat
         longest = _LONGEST_NARROW if narrow else _LONGEST_NAME

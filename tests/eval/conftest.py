@@ -17,12 +17,13 @@ from engine.results import Metric
 from eval import jobs
 from eval.cli import transfer_main
 from eval.records import Record
+from eval.sections.section import Plot
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
 
-DIGESTS = dict.fromkeys(("pretraining", "detection", "segmentation"), "d" * 64)
+DIGESTS = dict.fromkeys(("pretraining", "detection", "segmentation", "finetune"), "d" * 64)
 
 
 @dataclass(kw_only=True)
@@ -58,11 +59,17 @@ class FakeStages:
         )
 
 
+def empty_plot(plot: Plot, *, prefix: str) -> str:
+    return "<svg></svg>"
+
+
 @pytest.fixture
 def stages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> FakeStages:
-    """Fake stages and data that is there; the working directory is the test's own."""
+    """Fake stages, data that is there, and a report whose plots are empty: drawing them would take
+    most of the time. The working directory is the test's own."""
+    monkeypatch.setattr("eval.page.page.plot_svg", empty_plot)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(HERE)]))
     monkeypatch.setenv("FAKE_CALLS", str(tmp_path / "calls.txt"))
     monkeypatch.chdir(tmp_path)

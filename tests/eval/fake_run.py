@@ -1,4 +1,5 @@
-"""`run_transfer.py` with the fake stage in place of the four programs, and data that is there.
+"""`run_transfer.py` with the fake stage in place of the four programs, data that is there, and a
+report whose plots are empty.
 
 FAKE_NO_FLOCK: the file system has no flock. FAKE_HEIR_SECONDS: how long a dead run's jobs may live.
 FAKE_PRETRAINING: another program for that. FAKE_CLUSTER: what `--executor slurm` sends jobs to.
@@ -15,12 +16,15 @@ from engine import locks
 from eval import errand, jobs, slurm_executor
 from eval.cli import transfer_main
 
-DIGESTS = dict.fromkeys(("pretraining", "detection", "segmentation"), "d" * 64)
+DIGESTS = dict.fromkeys(("pretraining", "detection", "segmentation", "finetune"), "d" * 64)
 
 prepare = types.ModuleType("benchmarks.prepare")
 prepare.ensure_ready = prepare.find_ready = lambda benchmark, **_: SimpleNamespace(
     benchmark=benchmark, digests=DIGESTS
 )
+
+plots = types.ModuleType("eval.page.plots")
+plots.plot_svg = lambda plot, *, prefix: "<svg></svg>"
 
 
 def no_flock(descriptor: int, operation: int) -> None:
@@ -32,6 +36,7 @@ if __name__ == "__main__":
         fcntl.flock = no_flock
     locks.HEIR_SECONDS = float(os.environ.get("FAKE_HEIR_SECONDS", locks.HEIR_SECONDS))
     sys.modules["benchmarks.prepare"] = prepare
+    sys.modules["eval.page.plots"] = plots
     errand.SAME_EVERYWHERE += [name for name in os.environ if name.startswith("FAKE_")]
     slurm_executor.CLUSTER = os.environ.get("FAKE_CLUSTER", slurm_executor.CLUSTER)
     jobs.MODULES.update(dict.fromkeys(jobs.MODULES, "fake_stage"))

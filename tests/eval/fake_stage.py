@@ -11,6 +11,7 @@ names evidence that is not there.
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -23,6 +24,7 @@ METRICS = {
     "pretraining": ["top1", "top5"],
     "detection": ["mAP"],
     "segmentation": ["mIoU", "aAcc"],
+    "finetune": ["tuned_top1", "macro_f1", "validation_top1"],
     "probes": ["linear_probe", "knn"],
     "robustness": ["fgsm_top1", "corruption_top1"],
     "speed": ["images_per_second_224"],
@@ -141,9 +143,12 @@ def write_result(
         "status": status,
         "metrics": dict.fromkeys(names, metric) if status == "ok" else {},
         "cost": {"seconds": 10.0, "peak_memory_mb": 900.0},
-        "environment": {"cpu": "a processor", "cpu_count": "2", "accelerator": "none"},
+        "environment": {"cpu": "a processor", "cpu_count": "2", "accelerator": "none"}
+        | ({"classifier": "classifier"} if task == "finetune" else {}),
         "evidence_sha256": "e" * 64 if lost else None,
     }
+    if task == "finetune" and status == "ok":
+        shutil.copytree(artifact, path.parent / "classifier", dirs_exist_ok=True)
     path.write_text(json.dumps(content))
 
 

@@ -149,7 +149,7 @@ def test_shapley_shares_too_and_tells_its_budget(
 
 def test_two_ablations_share_their_rows(benchmark_mini: Benchmark) -> None:
     wish = Wish(backbones=("resnet50d_mixup", "resnet50d_mixup_distill"), mode="stack")
-    assert len(ablate_all(wish, benchmark_mini.pretraining).specs) == 11
+    assert len(ablate_all(wish, benchmark_mini).specs) == 11
 
 
 def test_orders_do_not_depend_on_how_the_tricks_are_given_or_how_many_are_drawn() -> None:

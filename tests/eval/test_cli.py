@@ -18,6 +18,7 @@ from classification.recipes import RECIPES
 from classification.tricks import TRICKS
 from eval.arguments import make_parser, make_transfer_parser
 from eval.cli import main
+from eval.page.plots import plot_svg
 
 SCRIPT = Path(__file__).resolve().parents[2] / "eval" / "run_transfer.py"
 HEAVY = ("torch", "torchvision", "timm", "mmengine", "mmdet", "numpy", "scipy")
@@ -66,7 +67,11 @@ def test_the_flags_are_frozen() -> None:
     (verbs,) = [a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction)]
     parsers: dict[str, argparse.ArgumentParser] = dict(verbs.choices)
     names = {"run", "pretrain", "list", "show", "report", "validate", "prepare", "doctor"}
-    assert set(parsers) == names | {"export"}
+    assert set(parsers) == names | {"export", "finetune"}
+    of_folder = {"--unlabelled", "--recipe", "--folds", "--image-size"}
+    not_of_folder = {"--benchmark", "--tasks", "--baseline", "--list", "--json"}
+    not_of_folder |= {"--ablate", "--ablation", "--permutations"}
+    assert flags(parsers["finetune"]) == flags(parsers["run"]) - not_of_folder | of_folder
     assert flags(parsers["export"]) == {"-h", "--help", "--to", "--out"}
     assert flags(parsers["prepare"]) == {"-h", "--help", "--from", "--to"}
     assert flags(parsers["run"]) == flags(make_transfer_parser())
@@ -240,7 +245,9 @@ def test_seeds_and_tasks_are_what_runs(stages: Stages) -> None:
     assert not [call for call in stages.calls if call.startswith("detection")]
 
 
-def test_a_report_is_the_table_of_the_run(stages: Stages) -> None:
+def test_a_report_is_the_table_of_the_run(stages: Stages, monkeypatch: Any) -> None:
+    """And its page shows plots, which other tests of this folder leave out."""
+    monkeypatch.setattr("eval.page.page.plot_svg", plot_svg)
     stages.run("--backbone", "resnet50d_mixup", "resnet18b_cosine", "--seeds", "0", "1")
     folder = stages.folder / "runs" / "mini"
     before = {path.name: path.read_bytes() for path in folder.glob("table.*")}
@@ -248,6 +255,7 @@ def test_a_report_is_the_table_of_the_run(stages: Stages) -> None:
         (folder / name).unlink()
     assert main(["report"]) == 0
     assert {path.name: path.read_bytes() for path in folder.glob("table.*")} == before
+    assert (folder / "report.html").read_text().count("</svg>") >= 4
 
 
 def test_a_report_of_nothing_gives_2(stages: Stages) -> None:

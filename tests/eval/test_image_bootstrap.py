@@ -287,6 +287,22 @@ def test_evidence_that_does_not_fit_is_said_and_not_used(
     assert differs({}, records) == (None, "")  # nothing kept is nothing wrong
 
 
+def test_seeds_that_were_tested_on_different_images_are_not_called_a_wrong_pair(
+    pair: tuple[dict[str, Evidence], list[Record]],
+) -> None:
+    """Each pair on the same images, and those of the second seed are others."""
+    kept, records = pair
+    others = [record.model_copy(update={"seed": 1, "key": f"{record.key}-1"}) for record in records]
+    names = tuple(f"x{name}" for name in NAMES)
+    for record, other in zip(records, others, strict=True):
+        kept[other.key] = replace(kept[record.key], images=names)
+    bootstrap = ImageBootstrap(lambda record: kept[record.key], images=2 * IMAGES)
+    own, control = ({0: records[side], 1: others[side]} for side in (0, 1))
+    assert bootstrap.difference("mIoU", own, control) is None
+    assert list(bootstrap.problems.values()) == ["the seeds were tested on different images"]
+    assert bootstrap.difference("mIoU", {1: own[1]}, {1: control[1]}) is not None
+
+
 def test_many_images_share_the_time() -> None:
     few, many = (ImageBootstrap(lambda record: None, images=count) for count in (2_000, 10**9))
     assert (few.draws, many.draws) == (1000, FEWEST_DRAWS)
@@ -323,3 +339,28 @@ def test_a_table_of_large_test_sets_takes_fewer_draws_and_says_how_many(
     assert draws("detection", 200) == 1000
     assert FEWEST_DRAWS < draws("detection", 4952) < 300
     assert draws("segmentation", 4952) == 1000
+
+
+def test_macro_f1_of_drawn_images_is_scikit_learns() -> None:
+    from sklearn.metrics import f1_score
+
+    rng = np.random.default_rng(0)
+    label, prediction = rng.integers(4, size=(2, 30)).astype(np.int32)
+    prediction[label == 2] = 1  # one class is never right
+    evidence = Evidence(
+        task="finetune",
+        classes=("a", "b", "c", "d", "e"),  # of the last there is no image
+        images=tuple(map(str, range(30))),
+        arrays={
+            "label": label,
+            "prediction": prediction,
+            "label_rank": (label != prediction).astype(np.int32),
+        },
+    )
+    drawn = weights(30, 5)
+    found = resample(evidence, drawn)
+    for row, top1, f1 in zip(drawn, found["tuned_top1"], found["macro_f1"], strict=True):
+        again = np.repeat(np.arange(30), row)
+        assert top1 == pytest.approx(100 * np.mean(label[again] == prediction[again]))
+        expected = f1_score(label[again], prediction[again], average="macro", zero_division=0)
+        assert f1 == pytest.approx(100 * expected)

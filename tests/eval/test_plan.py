@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.schema import Benchmark
 from eval.execute import LocalExecutor
-from eval.jobs import FINE_TUNINGS, Job
+from eval.jobs import Job
 from eval.layout import Layout
 from eval.plan import Plan, make_plan
 from eval.records import Records, read_records
@@ -30,7 +30,7 @@ class Planner:
 
     def plan(self, *names: str, seeds: Sequence[int] = (0,), **options: object) -> Plan:
         arguments = {
-            "tasks": FINE_TUNINGS,
+            "tasks": ("detection", "segmentation"),
             "records": read_records(Layout(self.out).records),
             "digests": self.digests,
             **options,

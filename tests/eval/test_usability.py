@@ -77,6 +77,36 @@ def test_what_a_teacher_cannot_is_said_before_it_is_trained(
         check_specs(parse_specs(["resnet18d_taught"]), MINI, BOTH)
 
 
+def test_a_teachers_weights_that_cannot_work_are_said_by_a_dry_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import timm
+
+    def dry_run(file: str) -> tuple[int, str]:
+        teacher = Distillation(f"timm:test_resnet@{tmp_path}/{file}")
+        monkeypatch.setitem(RECIPES, "taught", Recipe() | teacher)
+        out = ["--out", str(tmp_path / "out"), "--tasks", "segmentation"]
+        code = main(["run", "--dry-run", "--backbone", "resnet18d_taught", *out])
+        return code, capsys.readouterr().err
+
+    (tmp_path / "text.pth").write_text("hello")
+    whole = timm.create_model("test_resnet").state_dict()
+    headless = {name: tensor for name, tensor in whole.items() if not name.startswith("fc.")}
+    torch.save(whole, tmp_path / "whole.pth")
+    torch.save(headless, tmp_path / "headless.pth")
+    for file, said in {
+        "none.pth": f"no weights file at {tmp_path}/none.pth",
+        "text.pth": "is no torch file (5 bytes)",
+        "headless.pth": "Missing keys (2): fc.weight, fc.bias",
+    }.items():
+        code, err = dry_run(file)
+        assert code == 2
+        assert "the teacher timm:test_resnet: " in err
+        assert said in err
+    assert not (tmp_path / "out").exists()
+    assert dry_run("whole.pth") == (0, "")
+
+
 def test_what_a_plan_refuses_is_said_before_anything_is_trained(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,0 +1,335 @@
+"""`trickle finetune FOLDER`: the sensible thing with a folder of labelled images.
+
+It writes a benchmark's file, asks which backbone has the best features for these images, and then
+which score it reaches fine-tuned: two questions as `trickle run` answers them, in one OUT.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from backbones.atomic import atomic_directory, write_json_atomic
+from backbones.card import CARD_NAME, WEIGHTS_NAME, ArtifactError, read_card
+from classification.derived import find_recipe
+from classification.recipes import FINE_TUNING
+from classification.tricks import TRICKS
+from engine.tracking import DEFAULT_TRACKERS
+from eval.candidates import Candidates, find_candidates
+from eval.execute import on_gpu
+from eval.executors import Where
+from eval.expected_time import expected_times
+from eval.own_benchmark import OwnBenchmark, OwnData, own_benchmark
+from eval.own_division import division_in_words
+from eval.plan import Cell
+from eval.records import Record, read_records
+from eval.screen import Screen, shown_path
+from eval.specs import parse_specs
+from eval.transfer import Question, Run, ask, dry_run, output_folder
+
+CLASSIFIER = "classifier"
+PROXIES = "proxies.json"
+_RECIPE = "finetune"
+_PSEUDO = "pseudo_labels"
+_BY_VALIDATION = ("validation_top1", "tuned_top1")
+"""What the classifier to export is chosen by: the second where nothing is tested."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderQuestion:
+    """What the command line says; None and empty: what suits the images."""
+
+    data: Path
+    unlabelled: Path | None = None
+    backbones: tuple[str, ...] = ()
+    recipes: tuple[str, ...] = ()
+    folds: int | None = None
+    image_size: int | None = None
+    seeds: tuple[int, ...] = (0,)
+    out: str | None = None
+    command: str = ""
+    tolerate: int = 0
+    full: bool = False
+    auto_accumulate: bool = False
+    where: Where = Where()
+    track: tuple[str, ...] = DEFAULT_TRACKERS
+
+    @property
+    def own(self) -> OwnData:
+        places = (self.data, self.unlabelled)
+        data, unlabelled = (p and p.expanduser().absolute() for p in places)
+        assert data is not None, "it is not optional"
+        return OwnData(
+            data=data, unlabelled=unlabelled, folds=self.folds, image_size=self.image_size
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """out: absolute. whole: every candidate with every recipe. probing: of several candidates."""
+
+    out: Path
+    benchmark: OwnBenchmark
+    candidates: Candidates
+    recipes: tuple[str, ...]
+    whole: Question
+    probing: Question | None
+    said: tuple[str, ...]
+
+    def tuning(self, backbone: str) -> Question:
+        """The question of one candidate alone, its recipes compared with the first."""
+        specs = tuple(parse_specs(f"{backbone}~{recipe}" for recipe in self.recipes))
+        baseline = specs[0].name if len(specs) > 1 else None
+        return replace(self.whole, specs=specs, baseline=baseline)
+
+
+def dry_run_folder(question: FolderQuestion) -> None:
+    """What would be done, and how long it may take; nothing is written but to a folder that is
+    gone afterwards. Raises ValueError as `tune_folder`."""
+    with tempfile.TemporaryDirectory() as folder:
+        asked = _ask(question, write_to=Path(folder))
+        screen = Screen(asked.out)
+        for line in asked.said:
+            screen.say(line)
+        screen.say()
+        if asked.probing is not None:
+            dry_run(asked.probing)
+            screen.say(
+                "\nThen the best of these is fine-tuned; as an example, "
+                f"{asked.candidates.specs[0]}:\n"
+            )
+        dry_run(asked.tuning(asked.candidates.specs[0]))
+
+
+def tune_folder(question: FolderQuestion) -> FolderTuning:
+    """Ready to be executed: the benchmark's file is written and its data was looked at.
+
+    Raises ValueError for images, backbones, recipes or an OUT that cannot be used.
+    """
+    out = _out(question)
+    asked = _ask(question, write_to=out)
+    screen = Screen(out)
+    for line in asked.said:
+        screen.say(line)
+    screen.say()
+    return FolderTuning(asked, screen)
+
+
+class FolderTuning:
+    """Raises ValueError as `Run`."""
+
+    def __init__(self, asked: _Asked, screen: Screen) -> None:
+        self.asked, self.screen = asked, screen
+        first = asked.probing or asked.tuning(asked.candidates.specs[0])
+        self.first = Run(first)
+        if asked.probing is not None:  # refused now, and not when all candidates are probed
+            division_in_words(self.first.question.benchmark, asked.whole.seeds)
+
+    def execute(self) -> int:
+        """Probes, fine-tunes, reports, exports; 0, or 1 where some job failed.
+
+        Raises OSError where OUT cannot be written, or is gone.
+        """
+        run, failed = self.first, False
+        if self.asked.probing is not None:
+            best, failed = self._choose(run)
+            if best is None:
+                self.screen.say("No candidate could be probed: nothing was fine-tuned.")
+                return 1
+            run = Run(self.asked.tuning(best), warn=False)  # the probes' run has told them
+        self._announce(run)
+        failed = bool(run.execute(name_classifier=False)) or failed
+        for line in _export(run):
+            self.screen.say(line)
+        return 1 if failed else 0
+
+    def _announce(self, run: Run) -> None:
+        if run.plan.todo:
+            forecast = expected_times(run.plan, run.question.benchmark, run.records, self.asked.out)
+            self.screen.expected(forecast)
+
+    def _choose(self, run: Run) -> tuple[str | None, bool]:
+        """The candidate with the best linear probe, k-NN deciding between equals, and whether some
+        job failed; kept in OUT/proxies.json."""
+        file = self.asked.out / PROXIES
+        candidates = list(self.asked.candidates.specs)
+        _keep(file, {"candidates": candidates, "probes": {}, "chosen": None})
+        self._announce(run)
+        outcome, _ = run.work()
+        records = read_records(run.layout.records).by_key
+        found: dict[str, dict[str, float]] = {}
+        for cell in run.plan.cells:
+            record = records.get(cell.key)
+            if cell.task == "probes" and record is not None and record.status == "ok":
+                found[cell.row.name] = {
+                    name: value
+                    for name, metric in record.metrics.items()
+                    if (value := metric.value) is not None
+                }
+        best = best_probed(found)
+        _keep(file, {"candidates": candidates, "probes": found, "chosen": best})
+        for line in _probes_in_words(found, best):
+            self.screen.say(line)
+        return best, bool(outcome.failed)
+
+
+def best_probed(found: dict[str, dict[str, float]]) -> str | None:
+    """The first backbone with the highest (linear_probe, knn); None where none was probed."""
+    known = {name: (of["linear_probe"], of["knn"]) for name, of in found.items() if len(of) >= 2}
+    return max(known, key=lambda name: known[name]) if known else None
+
+
+def _out(question: FolderQuestion) -> Path:
+    return output_folder(question.out, question.own.name)
+
+
+def _ask(question: FolderQuestion, *, write_to: Path) -> _Asked:
+    own, out = question.own, _out(question)
+    if not own.data.exists():
+        raise ValueError(f"nothing is at {own.data}: give a folder of images, or a CSV file")
+    recipes, of_recipes = _recipes(question)
+    gpu = question.where.kind != "local" or on_gpu()
+    candidates = _candidates(question, out)
+    benchmark = own_benchmark(own, out, write_to=write_to, gpu=gpu)
+
+    def asked(texts: Sequence[str], tasks: list[str] | None, seeds: Sequence[int]) -> Question:
+        return ask(
+            list(texts),
+            benchmark=str(benchmark.file),
+            seeds=list(seeds),
+            out=str(out),
+            command=question.command,
+            tasks=tasks,  # type: ignore[arg-type]
+            controls=False,
+            tolerate=question.tolerate,
+            full=question.full,
+            auto_accumulate=question.auto_accumulate,
+            where=question.where,
+            track=question.track,
+        )
+
+    specs = candidates.specs
+    whole = asked([f"{s}~{recipe}" for s in specs for recipe in recipes], None, question.seeds)
+    names = tuple(dict.fromkeys(spec.untuned.name for spec in whole.specs))
+    candidates = replace(candidates, specs=names)  # wildcards are several
+    several = len(names) > 1
+    return _Asked(
+        out=out,
+        benchmark=benchmark,
+        candidates=candidates,
+        recipes=recipes,
+        whole=whole,
+        probing=asked(names, ["probes"], question.seeds[:1]) if several else None,
+        said=(*benchmark.said, *candidates.said, *of_recipes),
+    )
+
+
+def _recipes(question: FolderQuestion) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of recipes, and what there is to say. Raises UnknownNameError."""
+    if question.recipes:
+        for name in question.recipes:
+            find_recipe(name, FINE_TUNING)
+        return tuple(dict.fromkeys(question.recipes)), ()
+    if question.unlabelled is None:
+        return (_RECIPE,), ()
+    if _PSEUDO not in TRICKS:
+        said = "Warning: no recipe learns from unlabelled images: --unlabelled changes nothing"
+        return (_RECIPE,), (said,)
+    said = "Two rows: with the unlabelled images, and without them"
+    return (_RECIPE, f"{_RECIPE}+{_PSEUDO}"), (said,)
+
+
+def _candidates(question: FolderQuestion, out: Path) -> Candidates:
+    """As given, else those that were probed in OUT before, else what can be found."""
+    if question.backbones:
+        return Candidates(specs=question.backbones, said=())
+    try:
+        kept = json.loads((out / PROXIES).read_text(encoding="utf-8"))["candidates"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return find_candidates(out)
+    if not isinstance(kept, list) or not kept or not all(isinstance(s, str) for s in kept):
+        return find_candidates(out)
+    line = f"Backbones: those of {shown_path(out / PROXIES)}"
+    return Candidates(specs=tuple(kept), said=(line,))
+
+
+def _keep(file: Path, content: dict[str, object]) -> None:
+    write_json_atomic(file, content)
+
+
+def _probes_in_words(found: dict[str, dict[str, float]], best: str | None) -> list[str]:
+    if best is None:
+        return []
+    width = max(len(name) for name in found)
+    lines = [f"{'':<{width}}  linear probe  k-NN"]
+    ranked = sorted(found, key=lambda name: -found[name].get("linear_probe", 0.0))
+    for name in ranked:
+        of = found[name]
+        probe, knn = (of.get(key, float("nan")) for key in ("linear_probe", "knn"))
+        lines.append(f"{name:<{width}}  {probe:12.1f}  {knn:4.1f}")
+    said = f"Chosen: {best}, by the linear probe on the training images, out of fold"
+    return ["", *lines, f"{said}; the test images had no part in it.", ""]
+
+
+def _export(run: Run) -> list[str]:
+    """Copies the classifier that validated best to OUT; lines on how to use it."""
+    records = read_records(run.layout.records).by_key
+    ended = [(cell, record) for cell in run.plan.cells if (record := records.get(cell.key))]
+    chosen = _best(ended)
+    if chosen is None:
+        return ["No classifier was exported: no fine-tuning came to its end."]
+    cell, record = chosen
+    place = record.environment.get("classifier", "").split(", ")[0]
+    (work,) = {job.work for job in run.plan.jobs if job.key == cell.key}
+    source, target = work / place, run.layout.root / CLASSIFIER
+    try:
+        card = read_card(source)
+        if not _is_there(target, card.sha256):
+            with atomic_directory(target) as temporary:
+                shutil.copytree(source, temporary, dirs_exist_ok=True)
+    except ArtifactError as error:
+        return [f"No classifier was exported: {error}"]
+    of_folds = record.environment["classifier"].count(", ") + 1
+    which = f", that of the first of {of_folds} folds" if of_folds > 1 else ""
+    shown = shown_path(target)
+    return [
+        "",
+        f"Classifier: {shown}/ ({cell.row.name}, seed {cell.seed}{which})",
+        f"  trickle export {shown} --to onnx",
+        "  (or timm, torchvision, huggingface, where they have such a network)",
+        "In Python:",
+        "  from classification.predict import load_predictor",
+        f'  print(load_predictor("{shown}")("photo.jpg"))',
+    ]
+
+
+def _best(ended: Sequence[tuple[Cell, Record]]) -> tuple[Cell, Record] | None:
+    """Of the row with the best mean over its seeds the seed with the best validation."""
+    scores: dict[str, list[float]] = {}
+    known = []
+    for cell, record in ended:
+        names = (name for name in _BY_VALIDATION if name in record.metrics)
+        value = None if (name := next(names, None)) is None else record.metrics[name].value
+        if record.status == "ok" and value is not None:
+            scores.setdefault(cell.row.name, []).append(value)
+            known.append((value, cell, record))
+    if not known:
+        return None
+    means = {name: sum(values) / len(values) for name, values in scores.items()}
+    row = max(means, key=lambda name: means[name])
+    _, cell, record = max((one for one in known if one[1].row.name == row), key=lambda one: one[0])
+    return cell, record
+
+
+def _is_there(artifact: Path, sha256: str | None) -> bool:
+    """Whether these weights lie there already."""
+    if not (artifact / CARD_NAME).is_file() or not (artifact / WEIGHTS_NAME).is_file():
+        return False
+    try:
+        return read_card(artifact).sha256 == sha256
+    except ArtifactError:
+        return False
