@@ -9,7 +9,7 @@ AUDIT_EXCEPTIONS := CVE-2024-12044
 
 ROWS := standard efficient cosine smooth distill mixup mixup_distill
 
-BENCHES := input train_step pretrain_epoch distill detection segmentation scoring cli growth report ray_executor
+BENCHES := input train_step pretrain_epoch distill detection segmentation scoring cli growth report ray_executor frozen_head
 
 .PHONY: run test test-all check docs reliability paper-tables overheads bench format lock audit clean
 

@@ -27,6 +27,7 @@ TARGETS: dict[str, dict[str, float | None]] = {
     "segmentation": {"mmseg": 1.2},
     "scoring": {"pycocotools": 5.0, "mmdet_voc": 3.0, "mmseg_iou": 3.0},
     "ray_executor": {"ideal": 0.9},
+    "frozen_head": {"full_step": 5.0},
     "cli": {},
     "growth": {},
     "report": {},

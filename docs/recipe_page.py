@@ -11,6 +11,7 @@ from typing import Any
 from classification.recipe import Recipe
 from classification.recipes import (
     bag_of_tricks,
+    fine_tuning,
     label_noise,
     resnet_strikes_back,
     solving_imagenet,
@@ -26,6 +27,8 @@ CHAPTERS: dict[str, ModuleType] = {
     "ResNet strikes back": resnet_strikes_back,
     "Label noise": label_noise,
 }
+FINE_TUNING = "Fine-tuning on one's own images"
+_TUNING = "trickle run --backbone timm:resnet50~{} --benchmark FILE.toml --tasks finetune"
 _LADDER = re.compile(r"ladder(\d+)_(\w+)")
 
 
@@ -40,8 +43,9 @@ def recipe_page() -> str:
         "`trickle show resnet50d_mixup` prints every number that a training will use. What the "
         "tricks do: [tricks/README.md](tricks/README.md).",
     ]
-    for title, module in CHAPTERS.items():
-        recipes: dict[str, Recipe] = module.RECIPES
+    for title, module in {**CHAPTERS, FINE_TUNING: fine_tuning}.items():
+        recipes: dict[str, Recipe]
+        recipes = module.FINE_TUNINGS if title == FINE_TUNING else module.RECIPES
         cards: dict[str, RecipeCard] = module.CARDS
         if missing := sorted(set(recipes) - set(cards)):
             raise ValueError(f"{module.__name__}: no RecipeCard for {', '.join(missing)}")
@@ -55,7 +59,7 @@ def recipe_page() -> str:
         if any(map(_LADDER.fullmatch, cards)):
             parts += ["The ladder, Table 4 of the paper:", _ladder(cards)]
         for name, recipe in recipes.items():
-            parts += [f"### {name}", _recipe(name, recipe, cards[name])]
+            parts += [f"### {name}", _recipe(name, recipe, cards[name], title == FINE_TUNING)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -90,7 +94,7 @@ def _ladder(cards: Mapping[str, RecipeCard]) -> str:
     return table(("expected top-1, resnet50a", *(f"batch {size}:" for size in sizes)), rows)
 
 
-def _recipe(name: str, recipe: Recipe, card: RecipeCard) -> str:
+def _recipe(name: str, recipe: Recipe, card: RecipeCard, tunes: bool) -> str:
     expected = ", ".join(f"{a} {top1:g}" for a, top1 in card.expected.items()) or "not reported"
     rows = [
         ("source", link_papers(escape(card.source))),
@@ -98,7 +102,7 @@ def _recipe(name: str, recipe: Recipe, card: RecipeCard) -> str:
         ("numbers", _numbers(recipe)),
         ("expected top-1", expected),
         ("measured", escape(card.measured).replace("docs/results.md", "[results.md](results.md)")),
-        ("command", f"`{card.command(name)}`"),
+        ("command", f"`{_TUNING.format(name) if tunes else card.command(name)}`"),
     ]
     if card.note:
         rows.append(("note", escape(card.note)))

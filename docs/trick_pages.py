@@ -26,6 +26,7 @@ CHAPTERS = {
     "optimizer": "Optimizers",
     "regularization": "Regularization",
     "initialization": "Initialization",
+    "fine_tuning": "Fine-tuning",
 }
 assert tuple(CHAPTERS) == KINDS
 

@@ -17,6 +17,7 @@ from docs.figures import (
     regularization,
     schedules,
     targets,
+    view_changes,
 )
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ PICTURES: dict[str, Drawing] = {
     "nearest_neighbor_mixup": mixing.neighbor_pairs,
     "vicinal_noise": mixing.noisy,
     "auto_augment": augmentation.views,
+    "fast_auto_augment": augmentation.views,
     "rand_augment": augmentation.rand_augment_views,
     "trivial_augment": augmentation.views,
     "aug_mix": augmentation.aug_mix_views,
@@ -72,6 +74,23 @@ PICTURES: dict[str, Drawing] = {
     "repeated_augmentation": augmentation.repeated,
     "cutout": augmentation.erased,
     "random_erasing": augmentation.erased,
+    "random_crop": view_changes.square_crops,
+    "center_crop": view_changes.center_crops,
+    "flips": view_changes.flipped,
+    "rotation": view_changes.drawn,
+    "affine": view_changes.drawn,
+    "perspective": view_changes.drawn,
+    "color_skew": view_changes.drawn,
+    "invert": view_changes.done,
+    "posterize": view_changes.bits,
+    "solarize": view_changes.thresholds,
+    "auto_contrast": view_changes.done,
+    "equalize": view_changes.done,
+    "grey": view_changes.shown_as,
+    "color_space": view_changes.color_spaces,
+    "per_image_normalization": view_changes.each_alone,
+    "ben_graham": view_changes.shown_as,
+    "alpha_channel": view_changes.with_alpha,
 }
 """Saved as JPEG: the grain of the rendered images makes a PNG of them several times as large."""
 
