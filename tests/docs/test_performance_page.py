@@ -80,8 +80,8 @@ def test_a_ratio_stands_beside_its_quartiles_and_its_target() -> None:
     assert line(page, "cli", "python_start") == ["0.50", "–", "–", "–"]
     assert "input, train_step, distill, cli: cpu A_B\\* CPU, cpu count 2, date 2026-11-22" in page
     assert (
-        "not measured yet: pretrain_epoch, detection, segmentation, scoring, growth, report."
-        in page
+        "not measured yet: pretrain_epoch, detection, segmentation, scoring, ray_executor, "
+        "frozen_head, growth, report." in page
     )
 
 

@@ -33,7 +33,7 @@ def asked(stages: Any, monkeypatch: pytest.MonkeyPatch, digests: dict[str, str])
 def test_a_run_and_its_jobs_leave_out_the_same(stages: Any, asked: dict[str, Any]) -> None:
     words = ("--backbone", "resnet50d_mixup", "--tasks", "detection")
     assert stages.run(*words, "--tolerate", "7", "--full")[0] == 0
-    assert asked == {"tolerate": 7, "full": True}
+    assert asked == {"tolerate": 7, "full": True, "warn": True}
     calls = (stages.folder / "calls.txt").read_text().splitlines()
     trained = [call for call in calls if "--benchmark" in call]
     assert len(trained) == 3
