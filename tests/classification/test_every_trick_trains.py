@@ -85,9 +85,9 @@ def weights(training: Training) -> dict[str, torch.Tensor]:
     return {name: t.detach().clone() for name, t in training.classifier.named_parameters()}
 
 
-ALONE = ("pretrained", "distillation", "compile", "best_weights")
-"""Tricks with a test of their own below; the last one's is tests/engine/test_best_weights.py, since
-it may rightly end with the weights of a first step whose learning rate is 0."""
+ALONE = ("pretrained", "distillation", "compile", "best_weights", "found_learning_rate")
+"""Tricks with a test of their own, here or elsewhere: best weights may rightly end with those of a
+first step whose learning rate is 0, and a learning rate is found in a hundred steps."""
 
 
 def _companies() -> list[list[str]]:
