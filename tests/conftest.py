@@ -36,7 +36,7 @@ LONGEST = (
     "test_pretraining.py",
     "test_page_in_browser.py",
 )
-"""Files that take long with few tests: begun first, so that no process is left with one at the end."""
+"""Files that take long with few tests: begun first, or a process is left with one at the end."""
 
 COLORS = {"blue": (40, 60, 220), "green": (40, 200, 60), "red": (220, 50, 40)}
 
@@ -82,7 +82,7 @@ BUDGETS: dict[str, dict[str, Any]] = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole files go to the processes of tests in this order: the long ones, then the large ones."""
+    """Whole files go to the processes of tests in this order: long ones, then large ones."""
     sizes = Counter(item.path for item in items)
 
     def place(item: pytest.Item) -> tuple[int, int]:
