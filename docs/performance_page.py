@@ -99,7 +99,7 @@ def _against_others(found: list[Result]) -> str:
     )
 
 
-LEAST_OF = ("train_step", "pretrain_epoch")
+LEAST_OF = ("train_step", "pretrain_epoch", "frozen_head")
 """Benches whose ratios are the least over the configurations that lie in their raw part by name."""
 
 
