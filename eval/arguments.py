@@ -374,7 +374,8 @@ def _add_baseline_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--baseline",
         metavar="SPEC",
-        help="the row that all others are compared with; default: the control of each",
+        help="the row that all others are compared with; default: the control of each, SPEC~plain "
+        "of SPEC~RECIPE",
     )
 
 

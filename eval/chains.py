@@ -64,6 +64,8 @@ class Chains:
         """Adds the chain of one backbone and seed; gives (task, record key) of its cells: of a
         backbone with a recipe of fine-tuning those of that task alone."""
         own = spec.untuned
+        if spec.kind == "artifact" and spec.compared_with == spec.control and self.controls:
+            self.check_width(spec)
         identity = self.identity(own, seed)
         artifact, maker = self.add_backbone(own, identity, seed)
         cells: list[tuple[TaskName, str]] = []
@@ -109,8 +111,6 @@ class Chains:
         """The artifact's directory, and the job that makes it (None for one that is given)."""
         if spec.kind == "artifact":
             assert spec.file is not None, "an artifact has its directory"
-            if self.controls:
-                self.check_width(spec)
             return spec.file, None
         seed = seed if identity.seed is not None else 0
         name = self.folder(spec, identity)

@@ -20,7 +20,7 @@ class Cell:
     """One place of the table: the record under `key` belongs to this row, task and seed."""
 
     row: Spec
-    control: Spec | None
+    compared_with: Spec | None
     task: TaskName
     seed: int
     key: str
@@ -50,7 +50,7 @@ class Plan:
         found = []
         for cell in self.cells:
             if (record := records.by_key.get(cell.key)) is not None:
-                control = None if cell.control is None else cell.control.name
+                control = None if cell.compared_with is None else cell.compared_with.name
                 names = {"backbone": cell.row.name, "control": control, "tricks": cell.row.tricks}
                 found.append(record.model_copy(update=names))
         return found
@@ -70,13 +70,13 @@ def make_plan(
     tolerate: int = 0,
     auto_accumulate: bool = False,
 ) -> Plan:
-    """The jobs that answer how `specs`, each beside its control, do on `benchmark`.
+    """The jobs that answer how `specs`, each beside what it is compared with, do on `benchmark`.
 
     out: absolute. benchmark_argument: what a job's `--benchmark` is given, by default the name.
     digests: of the three data sets; None where they are not known yet, and then no job counts as
-    done. controls: whether rows of random weights are added. tolerate: what a job's `--tolerate`
-    is given; auto_accumulate: whether it gets that flag. Raises ValueError for a task that the
-    benchmark has no budget for, an empty list, or an artifact of another width.
+    done. controls: whether rows that are only compared with are added. tolerate: what a job's
+    `--tolerate` is given; auto_accumulate: whether it gets that flag. Raises ValueError for a task
+    that the benchmark has no budget for, an empty list, or an artifact of another width.
     """
     tasks, seeds = tuple(dict.fromkeys(tasks)), tuple(dict.fromkeys(seeds))
     tuned = [spec for spec in specs if spec.tuning is not None]
@@ -107,9 +107,9 @@ def make_plan(
     cells: list[Cell] = []
     for seed in seeds:
         for row in rows:
-            control = row.control if controls and not row.is_control else None
+            reference = row.compared_with if controls else None
             for task, key in chains.add_row(row, tasks, seed):
-                cells.append(Cell(row=row, control=control, task=task, seed=seed, key=key))
+                cells.append(Cell(row=row, compared_with=reference, task=task, seed=seed, key=key))
     # Weights that are only fetched or drawn come first: what is wrong with them shows at once.
     jobs = sorted(chains.jobs.values(), key=lambda job: job.kind != "obtain")
     wanted = {cell.key for cell in cells if chains.recorded(cell.key) is None}
@@ -126,13 +126,13 @@ def make_plan(
 
 
 def _with_controls(specs: Sequence[Spec]) -> tuple[Spec, ...]:
-    """The backbones, those of one architecture together and their control below them."""
+    """The backbones, those that are compared with one row together and that row below them."""
     rows: dict[str, Spec] = {}
-    for control in dict.fromkeys(spec.control for spec in specs):
+    for reference in dict.fromkeys(spec.compared_with or spec for spec in specs):
         for spec in specs:
-            if spec.control == control and not spec.is_control:
+            if spec.compared_with == reference:
                 rows[spec.name] = spec
-        rows[control.name] = control
+        rows[reference.name] = reference
     return tuple(rows.values())
 
 

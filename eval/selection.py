@@ -10,6 +10,7 @@ from eval.jobs import TASKS, TRANSFERS
 from eval.protocol_difference import differences, protocol_digest
 from eval.recording import as_planned
 from eval.records import Record, TaskName
+from eval.specs import compared_with
 from eval.summary import RowName
 
 Reason = Literal["protocol", "pretraining", "weights", "size", "untransferred", "later"]
@@ -263,7 +264,9 @@ def _rows(records: Sequence[Record]) -> tuple[RowName, ...]:
     its own. So the first row, to which the report's sections compare, is the plainest recipe."""
     names = {
         record.backbone: RowName(
-            backbone=record.backbone, control=record.control, tricks=record.tricks
+            backbone=record.backbone,
+            control=compared_with(record.backbone, record.control),
+            tricks=record.tricks,
         )
         for record in records
     }

@@ -46,6 +46,9 @@ T = TypeVar("T", bound=str)
 
 _HUB_LIKE = re.compile(r"\w[\w.\-]*/\w[\w.\-]*(@\w[\w.\-]*)?")
 _PREFIXES = ("scratch", "timm", "torchvision", "hf")
+PLAIN = "plain"
+"""The recipe that all others of fine-tuning are compared with."""
+
 _TUNED = re.compile(r"(?P<backbone>.*[^@/])/?~(?P<recipe>[a-z0-9_]+(?:[-+][a-z0-9_]+)*)")
 
 
@@ -84,6 +87,14 @@ class Spec:
         control = Spec(kind="scratch", name=name, architecture=self.architecture)
         return control if self.tuning is None else control.tuned(self.tuning)
 
+    @property
+    def compared_with(self) -> Spec | None:
+        """What its differences are to: the control; of a name with a recipe of fine-tuning, the
+        same weights fine-tuned by `plain`. None for what others are compared with."""
+        if self.tuning is not None:
+            return None if self.tuning == PLAIN else self.untuned.tuned(PLAIN)
+        return None if self.is_control else self.control
+
     def tuned(self, recipe: str) -> Spec:
         """The same backbone, fine-tuned with a recipe. Raises ValueError as `find_recipe` does."""
         recipe = registered_name(recipe, FINE_TUNING)  # one recipe, one name
@@ -105,6 +116,14 @@ class Spec:
     def is_foreign(self) -> bool:
         """A timm or torchvision model: it comes as it is, a benchmark's width does not touch it."""
         return ":" in self.architecture
+
+
+def compared_with(name: str, control: str | None) -> str | None:
+    """As `Spec.compared_with`, of the row of a record, which is named and not a spec."""
+    found = _TUNED.fullmatch(name)
+    if found is None:
+        return control
+    return None if found["recipe"] == PLAIN else f"{found['backbone']}~{PLAIN}"
 
 
 def tuning_of(name: str) -> str | None:

@@ -15,7 +15,7 @@ from eval.intervals import Interval, interval, paired_difference
 from eval.jobs import TASK_FACTS, TRANSFERS
 from eval.records import Record, Status, TaskName
 from eval.significance import LEVEL, Verdict, holm, paired_t, verdict_of
-from eval.specs import expected_tasks
+from eval.specs import expected_tasks, tuning_of
 from eval.text import in_one_line
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ TASK_OF_METRIC: dict[str, TaskName] = {
 
 @dataclass(frozen=True, kw_only=True)
 class RowName:
-    """One row. control: the row that its differences are to; None for a control itself."""
+    """One row. control: the row that its differences are to, see `Spec.compared_with`."""
 
     backbone: str
     control: str | None
@@ -117,8 +117,12 @@ class Table:
     @property
     def reference(self) -> str:
         """What a difference is to, in words."""
-        chosen = self.baseline if self.baseline_chosen else None
-        return "the control" if chosen is None else f"the baseline {in_one_line(chosen)}"
+        if self.baseline is not None and self.baseline_chosen:
+            return f"the baseline {in_one_line(self.baseline)}"
+        controls = {row.name.control for row in self.rows} - {None}
+        if controls and all(tuning_of(name or "") for name in controls):
+            return "plain fine-tuning"
+        return "the control"
 
 
 def make_table(

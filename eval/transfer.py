@@ -459,5 +459,6 @@ def _say_ablation(screen: Screen, question: Question, plan: Plan) -> None:
 
 
 def _row_name(spec: Spec, *, controls: bool) -> RowName:
-    control = spec.control.name if controls and not spec.is_control else None
+    reference = spec.compared_with if controls else None
+    control = None if reference is None else reference.name
     return RowName(backbone=spec.name, control=control, tricks=spec.tricks)

@@ -44,6 +44,7 @@ plain = Recipe(
     epochs=20,
     schedule=StepDecay((14,)),
     augmentation=_SQUARE,
+    channels_last=True,
 )
 finetune = (
     plain

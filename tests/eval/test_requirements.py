@@ -118,7 +118,9 @@ def test_a_fine_tuning_counts_its_classifiers_and_the_checkpoints_of_those_at_wo
 
     def said(recipe: str, seeds: list[int], slots: int) -> str:
         specs, none = parse_specs([f"scratch:resnet50d~{recipe}"]), Records(by_key={})
-        plan = make_plan(specs, mini, ["finetune"], seeds, Path("/out"), records=none)
+        plan = make_plan(
+            specs, mini, ["finetune"], seeds, Path("/out"), records=none, controls=False
+        )
         by_job = {job.id: Estimate(seconds=None, basis=UNKNOWN) for job in plan.todo}
         forecast = Forecast(by_job=by_job, seconds=1.0, slots=slots)
         lines = needs_in_words(plan, mini, forecast, Path("/out"), FoundGpus(models=(), known=None))

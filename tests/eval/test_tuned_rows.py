@@ -22,7 +22,7 @@ from eval.sections.material import Material
 from eval.selection import select_comparable
 from eval.show import show
 from eval.show import to_text as shown_text
-from eval.specs import parse_spec, parse_specs
+from eval.specs import compared_with, parse_spec, parse_specs
 from eval.summary import RowName, make_table
 
 Make = Callable[..., Record]
@@ -115,14 +115,53 @@ def test_recipes_of_one_backbone_share_its_weights(benchmark_mini: Benchmark) ->
     assert command[command.index("--recipe") + 1] == "plain"
 
 
-def test_a_row_with_a_recipe_has_that_task_alone(benchmark_mini: Benchmark) -> None:
-    plan = plan_of(
-        own(benchmark_mini), "resnet50d_cosine~plain", tasks=("detection", "probes", "finetune")
-    )
-    assert {(cell.row.name, cell.task) for cell in plan.cells} == {
+def test_a_row_with_a_recipe_has_that_task_alone_and_stands_beside_plain(
+    benchmark_mini: Benchmark,
+) -> None:
+    """Of the same weights; random weights only where somebody names them."""
+    tasks = ("detection", "probes", "finetune")
+    plan = plan_of(own(benchmark_mini), "resnet50d_cosine~linear", tasks=tasks)
+    assert [(cell.row.name, cell.task) for cell in plan.cells] == [
+        ("resnet50d_cosine~linear", "finetune"),
         ("resnet50d_cosine~plain", "finetune"),
-        ("scratch:resnet50d~plain", "finetune"),
-    }
+    ]
+    compared = [cell.compared_with and cell.compared_with.name for cell in plan.cells]
+    assert compared == ["resnet50d_cosine~plain", None]
+    named = plan_of(own(benchmark_mini), "resnet50d_cosine~plain", "scratch:resnet50d~linear")
+    assert [row.name for row in named.rows] == [
+        "resnet50d_cosine~plain",
+        "scratch:resnet50d~linear",
+        "scratch:resnet50d~plain",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "control", "reference"),
+    [
+        ("resnet50d_mixup", "scratch:resnet50d", "scratch:resnet50d"),
+        ("scratch:resnet50d", None, None),
+        ("x@a/b.pth~linear+flips", "scratch:x~linear+flips", "x@a/b.pth~plain"),
+        ("x~plain", "scratch:x~plain", None),
+    ],
+)
+def test_a_row_of_a_record_is_compared_as_that_of_a_plan(
+    row: str, control: str | None, reference: str | None
+) -> None:
+    assert compared_with(row, control) == reference
+
+
+def test_the_table_says_what_differences_are_to(make_record: Make) -> None:
+    records = [
+        tuned(make_record, "x~finetune", 65.0, "b", control="x~plain"),
+        tuned(make_record, "x~plain", 60.0, "a"),
+    ]
+    rows = [RowName(backbone=r.backbone, control=r.control) for r in records]
+    table = make_table(records, benchmark="b", rows=rows, seeds=(0,), tasks=("finetune",))
+    assert table.reference == "plain fine-tuning"
+    score = table.rows[0].metrics["tuned_top1"]
+    assert score is not None
+    assert score.delta is not None
+    assert score.delta.mean == 5.0
 
 
 def test_the_benchmarks_recipe_is_that_of_a_name_without_one(benchmark_mini: Benchmark) -> None:
@@ -132,7 +171,9 @@ def test_the_benchmarks_recipe_is_that_of_a_name_without_one(benchmark_mini: Ben
     keys = {cell.row.name: cell.key for cell in plan.cells if cell.task == "finetune"}
     assert keys["resnet50d_cosine"] == keys["resnet50d_cosine~gradual"]
     (protocol,) = [
-        job.protocol for job in plan.jobs if job.kind == "finetune" and not job.spec.is_control
+        job.protocol
+        for job in plan.jobs
+        if job.kind == "finetune" and job.spec.name == "resnet50d_cosine"
     ]
     assert set(protocol["recipe"]["tricks"]) >= {"gradual_unfreezing", "layer_decay"}
 
@@ -208,7 +249,10 @@ def test_rows_that_differ_by_their_recipe_stand_in_one_table(make_record: Make) 
     ]
     selection = select_comparable(records)
     assert selection.kept == tuple(records[1:])
-    assert [row.backbone for row in selection.rows] == [r.backbone for r in records[1:]]
+    assert [row.backbone for row in selection.rows] == [
+        "resnet50d_mixup~gradual",
+        "resnet50d_mixup~plain",
+    ]
     assert selection.left_out == ()  # the pretraining is that of the rows, and none of its own
     other = {**records[2].protocol, "budget": {"image_size": 32}}
     later = tuned(make_record, "resnet50d_mixup~linear", 70.0, "c", **control, protocol=other)
