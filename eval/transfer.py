@@ -148,7 +148,10 @@ def ask(
     plan = question.plan(Records(by_key={}), None)
     if baseline is not None:
         rows = [spec.name for spec in plan.rows]
-        question = replace(question, baseline=find_baseline(baseline, rows))
+        name = find_baseline(baseline, rows)
+        # Rows that name their recipe are compared with that one alone: none is added beside them.
+        enough = all(spec.tuning for spec in specs) and name in {spec.name for spec in specs}
+        question = replace(question, baseline=name, controls=controls and not enough)
     check_specs(question.specs, loaded, question.tasks)
     return question
 
@@ -212,18 +215,18 @@ def dry_run(question: Question) -> None:
         question = replace(question, benchmark=prepared.benchmark)
     plan = question.plan(records, None if prepared is None else prepared.digests)
     division = None if prepared is None else planned_division(plan, question.benchmark)
+    if missing:
+        for line in missing:
+            screen.say(f"Missing: {line}")
+        screen.say(f"{elsewhere(question.benchmark)}.")
+        screen.say("Until the data is there no job counts as done.\n")
     _say_ablation(screen, question, plan)
     screen.header(plan, division)
     forecast = expected_times(plan, question.benchmark, records, question.out)
     screen.jobs(plan, forecast)
     for line in needs_in_words(plan, question.benchmark, forecast, question.out):
         screen.say(line)
-    for line in missing:
-        screen.say(f"Missing: {line}")
-    if missing:
-        screen.say(f"{elsewhere(question.benchmark)}.")
-        screen.say("Until the data is there no job counts as done.")
-    elif prepared is None:
+    if prepared is None and not missing:
         screen.say("The data set will be rendered first; until then no job counts as done.")
     screen.bad_records(records.bad)
     if (script := first_submission(question.where, plan, Layout(question.out))) is not None:

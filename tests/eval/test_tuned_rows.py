@@ -24,6 +24,7 @@ from eval.show import show
 from eval.show import to_text as shown_text
 from eval.specs import compared_with, parse_spec, parse_specs
 from eval.summary import RowName, make_table
+from eval.transfer import ask
 
 Make = Callable[..., Record]
 
@@ -133,6 +134,28 @@ def test_a_row_with_a_recipe_has_that_task_alone_and_stands_beside_plain(
         "scratch:resnet50d~linear",
         "scratch:resnet50d~plain",
     ]
+
+
+@pytest.mark.parametrize(
+    ("baseline", "added"),
+    [("linear", []), ("plain", ["plain"]), (None, ["plain"])],
+    ids=str,
+)
+def test_nothing_is_added_beside_a_baseline_that_is_there(
+    tmp_path: Path, baseline: str | None, added: list[str]
+) -> None:
+    (tmp_path / "own.toml").write_text('[finetune]\nroot = "photographs"\n')
+    asked = [f"scratch:resnet18d~{recipe}" for recipe in ("linear", "linear+grey")]
+    question = ask(
+        asked,
+        benchmark=str(tmp_path / "own.toml"),
+        seeds=[0],
+        out=str(tmp_path / "out"),
+        command="trickle run",
+        baseline=baseline and f"scratch:resnet18d~{baseline}",
+    )
+    rows = [row.name for row in question.plan(Records(by_key={}), None).rows]
+    assert rows == [*asked, *(f"scratch:resnet18d~{recipe}" for recipe in added)]
 
 
 @pytest.mark.parametrize(
