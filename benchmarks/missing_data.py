@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.errors import DataError
-from benchmarks.labelled_images import LAYOUTS
+from benchmarks.labelled_files import LAYOUTS
 from benchmarks.official.releases import RELEASES
 from benchmarks.packaged import PACKAGED
 from benchmarks.schema import Benchmark

@@ -152,7 +152,7 @@ class PretrainingBudget(ScaledBudget):
 
 
 class FineTuneBudget(ScaledBudget):
-    """`[finetune]`: one's own labelled images, see benchmarks/labelled_images.py.
+    """`[finetune]`: one's own labelled images, see benchmarks/labelled_files.py.
 
     root: a folder in the ImageNet layout (`train/<class>/*`, and `val/<class>/*` where there are
     test images), a folder of class folders, or a CSV file with the columns path and label.

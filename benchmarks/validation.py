@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import coco_layout, imagenet_layout, labelled_images, voc_layout
+from benchmarks import coco_layout, imagenet_layout, labelled_stage, voc_layout
 from benchmarks.cache import read_cached, write_cached
 from benchmarks.dataset_files import Finding, Sample, StageData
 from benchmarks.digest import dataset_digest
@@ -68,7 +68,7 @@ def stage_data(benchmark: Benchmark, stage: str) -> StageData:
         pixels = benchmark.segmentation
         return pixel_layout(pixels.layout).stage_data(pixels.root, pixels.classes)
     if stage == "finetune" and benchmark.finetune is not None:
-        return labelled_images.stage_data(benchmark.finetune)
+        return labelled_stage.stage_data(benchmark.finetune)
     raise ValueError(f"benchmark {benchmark.name} has no stage {stage!r}")
 
 

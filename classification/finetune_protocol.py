@@ -67,7 +67,7 @@ def _unlabelled(name: str, budget: FineTuneBudget, recipe: str) -> dict[str, str
         )
     if budget.unlabelled is None:
         return {}
-    from benchmarks.labelled_images import unlabelled_state  # which loads numpy
+    from benchmarks.unlabelled_images import unlabelled_state  # which loads numpy
 
     return {"unlabelled": _digest(budget.model_dump_json(), unlabelled_state(budget))}
 
@@ -78,7 +78,7 @@ def _has_unlabelled(budget: FineTuneBudget) -> bool:
         return True
     if budget.labelled_per_class is None:
         return False
-    from benchmarks.labelled_images import read_unlabelled
+    from benchmarks.unlabelled_images import read_unlabelled
 
     return bool(read_unlabelled(budget))
 
@@ -86,7 +86,7 @@ def _has_unlabelled(budget: FineTuneBudget) -> bool:
 @cache
 def _digest(budget: str, state: str) -> str:
     """Of a budget as JSON: once for all rows and seeds of a plan, as long as nothing changes."""
-    from benchmarks.labelled_images import unlabelled_digest
+    from benchmarks.unlabelled_images import unlabelled_digest
 
     return unlabelled_digest(FineTuneBudget.model_validate_json(budget))
 

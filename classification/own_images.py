@@ -132,7 +132,6 @@ def finetune_evidence(
     """
     from benchmarks.image_facts import image_facts  # which load OpenCV
     from benchmarks.near_duplicates import near_duplicates
-    from benchmarks.sample_pictures import sample_picture
 
     samples = [*tested, *others]
     paths = [path for path, _ in samples]
@@ -142,21 +141,16 @@ def finetune_evidence(
         for at, (path, label) in enumerate(samples)
     ]
     errors = _label_errors(judged, dict(zip(paths, images, strict=True)), classes)
-    found = near_duplicates(facts)
-    order = _leaks_first(found, len(tested))
-    pairs = [(int(found.first[at]), int(found.second[at])) for at in order[:MOST_PAIRS]]
     unusable = [(name, folder / name) for name in sorted(left_out)]
     unusable += [(images[at].name, paths[at]) for at in np.nonzero(facts["width"] == 0)[0]]
+    pairs = _leaks_first(near_duplicates(facts), len(tested))
     findings = ImageFindings(
         tested=kind,
         n_tested=len(tested),
         n_others=len(others),
-        pairs=tuple(
-            DuplicatePair(first=images[a], second=images[b], distance=int(found.distance[at]))
-            for at, (a, b) in zip(order, pairs, strict=False)
-        ),
-        n_pairs=len(order),
-        n_leaks=int(((found.first < len(tested)) & (found.second >= len(tested))).sum()),
+        pairs=_first_pairs(pairs, images),
+        n_pairs=len(pairs.first),
+        n_leaks=int(_leaks(pairs, len(tested)).sum()),
         label_errors=tuple(error for _, error in errors[:MOST_LABEL_ERRORS]),
         n_label_errors=len(errors),
         n_judged=sum(len(each.samples) for each in judged),
@@ -173,15 +167,6 @@ def finetune_evidence(
         task="finetune",
         more=unsure_images(answers).tolist(),
     )
-    shown = {
-        **{_error_picture(number): path for number, (path, _) in enumerate(errors[:MISTAKES])},
-        **{
-            _pair_picture(number, side): paths[at]
-            for number, pair in enumerate(pairs[:MISTAKES])
-            for side, at in enumerate(pair)
-        },
-    }
-    pictures = {name: sample_picture(path, longest=PICTURE_SIDE) for name, path in shown.items()}
     return replace(
         evidence,
         images=tuple(image.name for image in images[: len(tested)]),
@@ -190,7 +175,7 @@ def finetune_evidence(
             **{f"{_FACT}{name}": facts[name][: len(tested)] for name in _KEPT_FACTS},
             _FINDINGS: np.frombuffer(findings.model_dump_json().encode(), np.uint8),
         },
-        pictures={**evidence.pictures, **pictures},
+        pictures={**evidence.pictures, **_pictures(errors, pairs, paths)},
     )
 
 
@@ -263,10 +248,40 @@ def _label_errors(
     return sorted(errors, key=lambda error: error[1].margin)
 
 
-def _leaks_first(found: NearDuplicates, tested: int) -> npt.NDArray[np.intp]:
-    # Places: the tested images come first, and `first` is below `second`.
-    leaks = (found.first < tested) & (found.second >= tested)
-    return np.argsort(~leaks, kind="stable")
+def _leaks(pairs: NearDuplicates, tested: int) -> npt.NDArray[np.bool_]:
+    """(m,) The `tested` images come first, and of a pair the first place is below the second."""
+    return (pairs.first < tested) & (pairs.second >= tested)
+
+
+def _leaks_first(pairs: NearDuplicates, tested: int) -> NearDuplicates:
+    order = np.argsort(~_leaks(pairs, tested), kind="stable")
+    return replace(
+        pairs,
+        first=pairs.first[order],
+        second=pairs.second[order],
+        distance=pairs.distance[order],
+    )
+
+
+def _first_pairs(pairs: NearDuplicates, images: Sequence[OwnImage]) -> tuple[DuplicatePair, ...]:
+    columns = (pairs.first, pairs.second, pairs.distance)
+    return tuple(
+        DuplicatePair(first=images[first], second=images[second], distance=distance)
+        for first, second, distance in zip(*(c[:MOST_PAIRS].tolist() for c in columns), strict=True)
+    )
+
+
+def _pictures(
+    errors: Sequence[tuple[Path, LikelyLabelError]], pairs: NearDuplicates, paths: Sequence[Path]
+) -> dict[str, bytes]:
+    """The JPEGs of the first label errors and the first pairs. pairs: places among the paths."""
+    from benchmarks.sample_pictures import sample_picture
+
+    shown = {_error_picture(number): path for number, (path, _) in enumerate(errors[:MISTAKES])}
+    for side, places in enumerate((pairs.first, pairs.second)):
+        for number, at in enumerate(places[:MISTAKES]):
+            shown[_pair_picture(number, side)] = paths[at]
+    return {name: sample_picture(path, longest=PICTURE_SIDE) for name, path in shown.items()}
 
 
 def _name(path: Path, folder: Path) -> str:

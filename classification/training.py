@@ -18,8 +18,8 @@ from backbones.initialization import initialize
 from backbones.input_channels import set_input_channels
 from backbones.preprocessing import IMAGENET_PAPER, Preprocessing
 from classification.budget import TrainingPlan
-from classification.data import Normalizer, TrainingImages, ValidationImages, ready_batch
-from classification.feature_cache import CachedFeatures, FillFeatures, trains_on_features
+from classification.data import Normalizer
+from classification.feature_cache import FillFeatures
 from classification.find_learning_rate import FindLearningRate
 from classification.half_format import HalfFormat, half_format_of
 from classification.metric import AnswerMetric
@@ -27,16 +27,15 @@ from classification.model import Classifier, TrainedClassifier, mixes_batches
 from classification.pseudo_labels import PseudoImages
 from classification.recipe import Recipe
 from classification.teacher import load_teacher
+from classification.training_loaders import training_loaders, validation_images
 from classification.tricks.found_learning_rate import range_test_of
-from classification.tuning import STAGES
+from classification.tuning import STAGES, Tuning
 from classification.unfreezing import Unfreezing
 from engine.best_weights import KeepBest
 from engine.distributed import BatchNorm
 from engine.early_stopping import StopEarly
 from engine.fast_paths import is_fast
-from engine.loaders import evaluation_loader, train_loader
 from engine.micro_batches import MicroBatches
-from engine.mixed_stream import SecondPart
 from engine.precision import Precision, optim_wrapper
 from engine.processes import tell, world_size
 from engine.randomness import seed_globally
@@ -139,114 +138,43 @@ def build_training(
     memory is computed in parts. batch_norm: of several processes, whether it sees the batch or one
     process's share. pseudo: images under a teacher's labels, of which each batch has its share.
     """
-    recipe = plan.recipe
-    half, precision = _formats(recipe, teacher, work_dir)
-    channels_last = recipe.channels_last or is_fast("channels_last")
+    half, precision = _formats(plan.recipe, teacher, work_dir)
     classifier, notes = build_classifier(
-        architecture, recipe, width=width, num_classes=num_classes, seed=seed, start=start
+        architecture, plan.recipe, width=width, num_classes=num_classes, seed=seed, start=start
     )
-    if half is not None and half.remark is not None:
-        notes += (half.remark,)
+    notes += () if half is None or half.remark is None else (half.remark,)
     for note in notes:
         tell(f"{label}: {note}")
-    if channels_last:
-        classifier.to(memory_format=torch.channels_last)
-    if start is None:
-        preprocessing = preprocessing_of(recipe)
-    else:
-        preprocessing = classifier.backbone.preprocessing.represented(recipe.representation)
-        recipe = resized_as(recipe, preprocessing)
-    taught_by = None
-    if teacher is not None and half is not None:
-        taught_by = load_teacher(
-            teacher, num_classes=num_classes, student=preprocessing, half=half.precision
-        )
-    model = TrainedClassifier(
-        classifier,
+    recipe, preprocessing = _shown(plan.recipe, classifier, trained=start is not None)
+    model = _model(
+        classifier, recipe, preprocessing, num_classes=num_classes, teacher=teacher, half=half
+    )
+    _freeze(classifier, recipe.tuning)
+    loaders = training_loaders(
+        plan,
         recipe,
+        preprocessing,
+        classifier,
+        train=train,
+        val=val,
+        pseudo=pseudo,
         num_classes=num_classes,
-        normalizer=Normalizer(
-            preprocessing, channels_last=channels_last, of_all=mixes_batches(recipe)
-        ),
-        teacher=taught_by,
-    )
-    if recipe.compile:
-        classifier.compile()
-    tuning = recipe.tuning
-    if tuning.unfreeze_epochs is not None and world_size() > 1:
-        raise ValueError(
-            f"gradual_unfreezing trains in one process, and there are {world_size()}: start one, "
-            "or take the trick away"
-        )
-    if tuning.head_only:
-        classifier.freeze(STAGES)
-    parts = None
-    if tuning.layer_decay < 1 or tuning.unfreeze_epochs is not None:
-        parts = list(zip(tuning.learning_rate_scales(), classifier.parts(), strict=True))
-
-    def decays(parameter: nn.Parameter) -> bool:
-        return all(trick.decays(parameter) for trick in recipe.acting)
-
-    metric = AnswerMetric(num_classes)
-    clip = None if recipe.gradient_clip is None else {"max_norm": recipe.gradient_clip}
-    hooks: list[Hook] = [LearningRate(plan)]
-    if tuning.unfreeze_epochs is not None:
-        hooks.append(Unfreezing(classifier, plan))
-    if tuning.best_weights:
-        hooks.append(KeepBest(metric="top1"))
-    if plan.patience is not None:
-        hooks.append(StopEarly(patience=plan.patience, metric="top1"))
-    train_images = TrainingImages(
-        train if pseudo is None else [*train, *pseudo.samples],
-        size=plan.train_size,
-        recipe=recipe,
         seed=seed,
-        num_classes=num_classes,
-        representation=preprocessing.representation,
-        soft=None if pseudo is None else pseudo.targets,
+        workers=workers,
+        work_dir=work_dir,
+        label=label,
     )
-    second = None
-    if pseudo is not None:
-        second = SecondPart(images=len(pseudo.samples), of_batch=pseudo.of_batch)
-    val_images = validation_images(val, plan, preprocessing)
-    features, val_features = None, None
-    if tuning.head_only:
-        if trains_on_features(recipe):
-            features = CachedFeatures(train_images, work_dir / "training_features.npy")
-        val_features = CachedFeatures(val_images, work_dir / "validation_features.npy")
-        hooks.append(
-            FillFeatures(classifier, train=features, val=val_features, workers=workers, label=label)
-        )
+    hooks = _hooks(plan, recipe, classifier, loaders.fill)
     if range_test_of(recipe) is not None:
         hooks.append(FindLearningRate(plan, seed=seed, work_dir=work_dir, label=label))
+    metric = AnswerMetric(num_classes)
     runner = build_runner(
         label=label,
         model=model,
-        loader=train_loader(
-            train_images if features is None else features,
-            batch_size=plan.batch_size,
-            seed=seed,
-            workers=workers if features is None else 0,
-            repeats=recipe.repeats,
-            collate=ready_batch,
-            second=second,
-        ),
+        loader=loaders.train,
         steps=plan.steps * plan.accumulation,
-        optim_wrapper=optim_wrapper(
-            recipe.optimizer.build(
-                classifier, decays=decays, lr_scale=plan.learning_rate_scale, parts=parts
-            ),
-            precision=precision,
-            loss_scale=recipe.loss_scale,
-            accumulate=plan.accumulation,
-            clip_grad=clip,
-        ),
-        val_loader=evaluation_loader(
-            val_images if val_features is None else val_features,
-            batch_size=min(256, plan.batch_size * plan.accumulation * 2),
-            workers=min(1, workers) if val_features is None else 0,
-            collate=ready_batch,
-        ),
+        optim_wrapper=_optim_wrapper(plan, recipe, classifier, precision),
+        val_loader=loaders.val,
         val_metric=metric,
         val_interval=None if plan.validation_interval is None else _micro_steps(plan),
         work_dir=work_dir,
@@ -271,6 +199,97 @@ def build_training(
         precision=precision,
         notes=notes,
         preprocessing=preprocessing,
+    )
+
+
+def _shown(
+    recipe: Recipe, classifier: Classifier, *, trained: bool
+) -> tuple[Recipe, Preprocessing]:
+    """How images are shown: as the recipe says, or as a trained backbone is used to."""
+    if not trained:
+        return recipe, preprocessing_of(recipe)
+    preprocessing = classifier.backbone.preprocessing.represented(recipe.representation)
+    return resized_as(recipe, preprocessing), preprocessing
+
+
+def _model(
+    classifier: Classifier,
+    recipe: Recipe,
+    preprocessing: Preprocessing,
+    *,
+    num_classes: int,
+    teacher: str | None,
+    half: HalfFormat | None,
+) -> TrainedClassifier:
+    """The classifier with its losses and its teacher, in the layout that is fast here."""
+    channels_last = recipe.channels_last or is_fast("channels_last")
+    if channels_last:
+        classifier.to(memory_format=torch.channels_last)
+    taught_by = None
+    if teacher is not None and half is not None:
+        taught_by = load_teacher(
+            teacher, num_classes=num_classes, student=preprocessing, half=half.precision
+        )
+    model = TrainedClassifier(
+        classifier,
+        recipe,
+        num_classes=num_classes,
+        normalizer=Normalizer(
+            preprocessing, channels_last=channels_last, of_all=mixes_batches(recipe)
+        ),
+        teacher=taught_by,
+    )
+    if recipe.compile:
+        classifier.compile()
+    return model
+
+
+def _freeze(classifier: Classifier, tuning: Tuning) -> None:
+    """What learns at no step; raises ValueError where stages are to thaw in several processes."""
+    if tuning.unfreeze_epochs is not None and world_size() > 1:
+        raise ValueError(
+            f"gradual_unfreezing trains in one process, and there are {world_size()}: start one, "
+            "or take the trick away"
+        )
+    if tuning.head_only:
+        classifier.freeze(STAGES)
+
+
+def _hooks(
+    plan: TrainingPlan, recipe: Recipe, classifier: Classifier, fill: FillFeatures | None
+) -> list[Hook]:
+    """fill: what computes the features that are trained on, before the first step."""
+    hooks: list[Hook] = [LearningRate(plan)]
+    if recipe.tuning.unfreeze_epochs is not None:
+        hooks.append(Unfreezing(classifier, plan))
+    if recipe.tuning.best_weights:
+        hooks.append(KeepBest(metric="top1"))
+    if plan.patience is not None:
+        hooks.append(StopEarly(patience=plan.patience, metric="top1"))
+    if fill is not None:
+        hooks.append(fill)
+    return hooks
+
+
+def _optim_wrapper(
+    plan: TrainingPlan, recipe: Recipe, classifier: Classifier, precision: Precision
+) -> dict[str, Any]:
+    tuning = recipe.tuning
+    parts = None
+    if tuning.layer_decay < 1 or tuning.unfreeze_epochs is not None:
+        parts = list(zip(tuning.learning_rate_scales(), classifier.parts(), strict=True))
+
+    def decays(parameter: nn.Parameter) -> bool:
+        return all(trick.decays(parameter) for trick in recipe.acting)
+
+    return optim_wrapper(
+        recipe.optimizer.build(
+            classifier, decays=decays, lr_scale=plan.learning_rate_scale, parts=parts
+        ),
+        precision=precision,
+        loss_scale=recipe.loss_scale,
+        accumulate=plan.accumulation,
+        clip_grad=None if recipe.gradient_clip is None else {"max_norm": recipe.gradient_clip},
     )
 
 
@@ -299,18 +318,6 @@ def resized_as(recipe: Recipe, preprocessing: Preprocessing) -> Recipe:
     """The recipe with the interpolation that a backbone is used to."""
     augmentation = replace(recipe.augmentation, interpolation=preprocessing.interpolation)
     return replace(recipe, augmentation=augmentation)
-
-
-def validation_images(
-    val: Sequence[tuple[Path, int]], plan: TrainingPlan, preprocessing: Preprocessing
-) -> ValidationImages:
-    return ValidationImages(
-        val,
-        size=plan.eval_size,
-        resize_size=plan.resize_size,
-        interpolation=preprocessing.interpolation,
-        representation=preprocessing.representation,
-    )
 
 
 def example_images(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,12 @@ from classification.splits import Fold
 from classification.tuned_scores import Probabilities
 from engine.evidence import Evidence, read_evidence
 from engine.results import StageResult
+from engine.second_test import PLAIN_SECONDS, VIEWS_SECONDS
+
+CLASSIFIER = "classifier"
+"""Of each fold, in its work folder: the artifact of the fine-tuned backbone and its head."""
+SEARCH_SECONDS = "policy_search_seconds"
+"""Of the cost."""
 
 _BEGUN = "begun.json"
 _RESULT = "fold.json"
@@ -141,3 +147,20 @@ def ensemble(folds: list[TunedFold]) -> Probabilities | None:
     if not tests:
         return None
     return np.asarray(np.mean(tests, axis=0, dtype=np.float64), np.float32)
+
+
+def cost_of(folds: Sequence[TunedFold]) -> dict[str, float]:
+    """Of all folds: seconds, iterations and left out steps together, of the rest the most."""
+    costs = [fold.result.cost for fold in folds]
+    added = {
+        "seconds",
+        "iterations",
+        "overflowed_steps",
+        PLAIN_SECONDS,
+        VIEWS_SECONDS,
+        SEARCH_SECONDS,
+    }
+    return {
+        name: (sum if name in added else max)(cost[name] for cost in costs if name in cost)
+        for name in dict.fromkeys(name for cost in costs for name in cost)
+    }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from classification.evidence import Answers
+from engine.results import Metric
 
 Labels = npt.NDArray[np.integer[Any]]
 Probabilities = npt.NDArray[np.float32]
@@ -54,6 +56,11 @@ def tuned_scores(labels: Labels, probabilities: Probabilities) -> dict[str, floa
         both = len(there) == 2
         found["auc"] = float(roc_auc_score(truth, probabilities[:, 1])) if both else None
     return {name: None if value is None else 100 * value for name, value in found.items()}
+
+
+def metrics_of(scores: Mapping[str, float | None], n: int) -> dict[str, Metric]:
+    """n: how many images they are of."""
+    return {name: Metric(value=value, n=n) for name, value in scores.items()}
 
 
 def top1_by_class(answers: Answers, classes: int) -> list[float | None]:

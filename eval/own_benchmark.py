@@ -21,7 +21,8 @@ from backbones.atomic import write_text_atomic
 from benchmarks.errors import DataError
 from benchmarks.image_files import check_image
 from benchmarks.labelled_csv import read_csv
-from benchmarks.labelled_images import LAYOUTS, LabelledImages, read_labelled
+from benchmarks.labelled_files import LAYOUTS
+from benchmarks.labelled_images import LabelledImages, read_labelled
 from benchmarks.packaged import PACKAGED
 from benchmarks.roots import resolve_root
 from benchmarks.schema import FineTuneBudget, load_benchmark

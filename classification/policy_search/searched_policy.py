@@ -11,7 +11,9 @@ import hashlib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +28,12 @@ from classification.data import Normalizer, whole_image
 from classification.frozen_features import choose_images, labels_of
 from classification.policy_file import read_policy, write_policy
 from classification.policy_search.density_matching import Views, matching_loss
-from classification.policy_search.search import Judge, search
+from classification.policy_search.search import Found, Judge, search
 from classification.policy_search.trial_log import TrialLog
 from classification.probe_protocol import ITERATIONS, REGULARIZATION
 from classification.splits import Fold, make_folds
 from classification.training import build_classifier
-from classification.tricks.fast_auto_augment import search_of
+from classification.tricks.fast_auto_augment import FastAutoAugment, search_of
 from engine.fast_paths import is_fast
 from engine.processes import tell, world_size
 
@@ -82,40 +84,25 @@ def with_found_policy(
     chosen, chosen_groups = _chosen(samples, groups, seed=seed)
     labels = labels_of(chosen)
     folds = _folds(labels, chosen_groups, seed=seed)
-    names = "\n".join(f"{path.parent.name}/{path.name}" for path, _ in chosen)
     about = {
         "weights": read_card(start).sha256,
         "data": data,
-        "images": hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest(),
-        "size": [plan.eval_size, plan.resize_size],
-        "folds": len(folds),
-        "trials": trick.trials,
+        **_about(plan, trick, chosen, len(folds)),
         "seed": seed,
-        "shown": repr(plan.recipe.representation),
     }
-    images: _FrozenImages | None = None
 
-    def prepare(fold: int) -> Judge:
-        nonlocal images
-        if images is None:
-            tell(
-                f"{label}: {len(chosen):,} images of {plan.eval_size} pixels in {len(folds)} folds"
-            )
-            classifier, _ = build_classifier(
-                architecture,
-                plan.recipe,
-                width=width,
-                num_classes=num_classes,
-                seed=seed,
-                start=start,
-            )
-            backbone = classifier.backbone
-            shown = backbone.preprocessing.represented(plan.recipe.representation)
-            images = _FrozenImages(backbone, shown, chosen, plan)
-        return images.judge(folds[fold], labels, num_classes=num_classes, seed=seed)
+    @cache
+    def images() -> _FrozenImages:
+        tell(f"{label}: {len(chosen):,} images of {plan.eval_size} pixels in {len(folds)} folds")
+        classifier, _ = build_classifier(
+            architecture, plan.recipe, width=width, num_classes=num_classes, seed=seed, start=start
+        )
+        backbone = classifier.backbone
+        shown = backbone.preprocessing.represented(plan.recipe.representation)
+        return _FrozenImages(backbone, shown, chosen, plan)
 
     found = search(
-        prepare,
+        lambda fold: images().judge(folds[fold], labels, num_classes=num_classes, seed=seed),
         TrialLog(work_dir / TRIALS_FILE, about),
         folds=len(folds),
         trials=trick.trials,
@@ -124,24 +111,48 @@ def with_found_policy(
         tell=tell,
     )
     path = work_dir / POLICY_FILE
+    _write(
+        found,
+        path,
+        f"{len(chosen)} images of {plan.eval_size} pixels, {trick.trials} trials in each of "
+        f"{len(folds)} folds, seed {seed}",
+    )
+    remark = found.remark(f"{POLICY_FILE} of its work folder")
+    return _with_policy(plan, trick, path), remark, found.seconds
+
+
+def _about(
+    plan: TrainingPlan, trick: FastAutoAugment, chosen: Samples, folds: int
+) -> dict[str, Any]:
+    """What the trials depend on beside the weights, the data and the seed."""
+    names = "\n".join(f"{path.parent.name}/{path.name}" for path, _ in chosen)
+    return {
+        "images": hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest(),
+        "size": [plan.eval_size, plan.resize_size],
+        "folds": folds,
+        "trials": trick.trials,
+        "shown": repr(plan.recipe.representation),
+    }
+
+
+def _write(found: Found, path: Path, on: str) -> None:
+    """on: what it was found on."""
     write_policy(
         path,
         found.policy,
-        source=f"density matching (Lim et al. 2019, arXiv:1905.00397) on {len(chosen)} images of "
-        f"{plan.eval_size} pixels, {trick.trials} trials in each of {len(folds)} folds, seed "
-        f"{seed}: loss {found.plain:.4f} of the images as they are, {found.loss:.4f} under it",
+        source=f"density matching (Lim et al. 2019, arXiv:1905.00397) on {on}: loss "
+        f"{found.plain:.4f} of the images as they are, {found.loss:.4f} under it",
     )
     assert read_policy(path) == found.policy, "a policy is read as it was written"
+
+
+def _with_policy(plan: TrainingPlan, trick: FastAutoAugment, path: Path) -> TrainingPlan:
+    """The plan with the policy of a file in place of the search for one."""
     tricks = [
         replace(trick, policy=str(path)) if present is trick else present
         for present in plan.recipe.tricks
     ]
-    recipe = replace(plan.recipe, tricks=tuple(tricks))
-    return (
-        replace(plan, recipe=recipe),
-        found.remark(f"{POLICY_FILE} of its work folder"),
-        found.seconds,
-    )
+    return replace(plan, recipe=replace(plan.recipe, tricks=tuple(tricks)))
 
 
 def _chosen(

@@ -10,10 +10,11 @@ import pytest
 
 from benchmarks.errors import BenchmarkError, DataError
 from benchmarks.full_validation import require_unchanged, validate_fully
-from benchmarks.labelled_images import read_labelled, unlabelled_digest
+from benchmarks.labelled_images import read_labelled
 from benchmarks.missing_data import missing_data
 from benchmarks.prepare import ensure_ready
 from benchmarks.schema import Benchmark, load_benchmark
+from benchmarks.unlabelled_images import unlabelled_digest
 from eval.data_roots import check_data
 
 

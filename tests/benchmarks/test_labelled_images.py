@@ -15,14 +15,10 @@ import pytest
 
 from benchmarks.dataset_files import StageData
 from benchmarks.errors import DataError
-from benchmarks.labelled_images import (
-    LabelledImages,
-    find_unlabelled,
-    read_labelled,
-    read_unlabelled,
-    stage_data,
-)
+from benchmarks.labelled_images import LabelledImages, read_labelled
+from benchmarks.labelled_stage import stage_data
 from benchmarks.schema import FineTuneBudget
+from benchmarks.unlabelled_images import find_unlabelled, read_unlabelled
 
 Check = Callable[[StageData], tuple[str, ...]]
 

@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from benchmarks.labelled_images import find_unlabelled, read_labelled, stage_data
+from benchmarks.labelled_images import read_labelled
+from benchmarks.labelled_stage import stage_data
 from benchmarks.schema import FineTuneBudget
+from benchmarks.unlabelled_images import find_unlabelled
 
 
 @pytest.fixture

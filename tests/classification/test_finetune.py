@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-import classification.finetune as program
 from backbones.artifact import save_artifact
 from backbones.card import read_card
 from backbones.create import create_backbone
 from benchmarks.prepare import PreparedBenchmark
 from benchmarks.schema import Benchmark, FineTuneBudget
+from classification import finished_fold, fold_training
 from classification.evidence import answers_in
 from classification.finetune import finetune
 from classification.model import load_classifier
@@ -113,7 +113,7 @@ def test_answers_that_are_no_numbers_are_a_divergence_and_the_folder_stays_that_
         said[-1] = np.nan
         return said
 
-    monkeypatch.setattr(program, "_probabilities", lost)
+    monkeypatch.setattr(fold_training, "_probabilities", lost)
     found, folder = tune("linear")
     assert (found.status, found.metrics) == ("diverged", {})
     assert not (folder / "classifier").exists()
@@ -134,7 +134,9 @@ def test_without_test_images_every_image_is_answered_by_the_fold_that_did_not_se
     # Folds of one size: their mean top-1 is that of all images together.
     mean = np.mean([value for value in found.per_class["folds"].values() if value is not None])
     assert found.metrics["tuned_top1"].value == pytest.approx(mean)
-    assert all((folder / f"fold-{i}" / "classifier").is_dir() for i in (1, 2, 3))
+    for fold in (1, 2, 3):
+        readme = (folder / f"fold-{fold}/classifier/README.md").read_text(encoding="utf-8")
+        assert f"- one_of_several: fold {fold} of 3; the accuracy above is its own" in readme
 
 
 @pytest.mark.slow
@@ -151,15 +153,15 @@ def test_a_job_that_ends_in_its_second_fold_goes_on_there(
 ) -> None:
     options = {"validation": "kfold", "folds": 2}
     whole, _ = tune("plain", work="whole", **options)
-    train, calls = program._train, list[str]()
+    train, calls = finished_fold.train_fold, list[str]()
 
-    def dies_in_the_second(task: Any, fold: Any, which: str, folder: Path) -> Any:
+    def dies_in_the_second(task: Any, fold: Any, which: str, folder: Path, *more: Any) -> Any:
         calls.append(which)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return train(task, fold, which, folder)
+        return train(task, fold, which, folder, *more)
 
-    monkeypatch.setattr(program, "_train", dies_in_the_second)
+    monkeypatch.setattr(finished_fold, "train_fold", dies_in_the_second)
     with pytest.raises(KeyboardInterrupt):
         tune("plain", work="killed", **options)
     resumed, _ = tune("plain", work="killed", **options)
@@ -275,7 +277,7 @@ def test_a_training_with_pseudo_labels_goes_on_in_its_round(
     FINE_TUNING.recipes["rounds"] = FINE_TUNING.recipes["plain"] | PseudoLabels(quantile=0.0)
     try:
         whole, _ = tune("rounds", work="whole", labelled_per_class=4)
-        train, calls = program._train, list[str]()
+        train, calls = finished_fold.train_fold, list[str]()
 
         def dies_in_round_1(task: Any, fold: Any, which: str, folder: Path, *more: Any) -> Any:
             calls.append(which)
@@ -283,7 +285,7 @@ def test_a_training_with_pseudo_labels_goes_on_in_its_round(
                 raise KeyboardInterrupt
             return train(task, fold, which, folder, *more)
 
-        monkeypatch.setattr(program, "_train", dies_in_round_1)
+        monkeypatch.setattr(finished_fold, "train_fold", dies_in_round_1)
         with pytest.raises(KeyboardInterrupt):
             tune("rounds", work="killed", labelled_per_class=4)
         resumed, _ = tune("rounds", work="killed", labelled_per_class=4)

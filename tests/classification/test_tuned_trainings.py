@@ -207,7 +207,7 @@ def test_cached_features_give_the_losses_of_the_images(
         monkeypatch.setattr(feature_cache, "MOST_IN_MEMORY", 0)
     cached, with_cache = train(HEADS, "cached")
     with monkeypatch.context() as patch:
-        patch.setattr("classification.training.trains_on_features", lambda recipe: False)
+        patch.setattr("classification.training_loaders.trains_on_features", lambda recipe: False)
         plain, without = train(HEADS, "plain")
     assert with_cache.losses == pytest.approx(without.losses, rel=1e-4)
     assert len(set(with_cache.losses)) > 5
