@@ -27,7 +27,9 @@ PLOT_NAME = "learning_rate_range.png"
 _DIVERGED = 4.0  # times the lowest, as in fast.ai
 _MEMORY = 0.9  # of the running average that tells divergence: a single bad batch does not
 _FEWEST = 10
-_SURE = 4.0  # standard errors: a loss that only scatters falls by as much in a fifth of all tests
+_WON_BACK = 0.75  # of the fall before: so much of it lost is a divergence, too
+_SURE = 2.5  # standard errors: independent losses about one value fall by more in 4% of all tests
+_MOST_CORRELATION = 0.6  # of neighbouring losses; a fall within a few steps looks like more
 _SMALLEST_FALL = 1e-4  # of the loss
 _RATES, _LOSSES, _FOUND = "range_rates", "range_losses", "range_found"
 
@@ -86,27 +88,33 @@ def smoothed(losses: npt.ArrayLike, *, steps: int) -> _Values:
     What lies above all losses until the lowest one counts as their highest: how far it diverges
     says nothing of the steps before.
     """
+    values = np.asarray(losses, np.float64)
+    return _averaged(_bounded(values, len(values)), steps)
+
+
+def _averaged(values: _Values, steps: int) -> _Values:
+    """Along the first axis."""
     from scipy.ndimage import gaussian_filter1d
 
-    found: _Values = gaussian_filter1d(_bounded(losses), _deviation(steps), mode="nearest")
+    found: _Values = gaussian_filter1d(values, steps / 40, axis=0, mode="nearest")
     return found
 
 
-def _bounded(losses: npt.ArrayLike) -> _Values:
-    values = np.asarray(losses, np.float64)
-    found: _Values = np.minimum(values, values[: int(values.argmin()) + 1].max())
+def _bounded(values: _Values, until: int) -> _Values:
+    """What lies above all losses until the lowest one of the first `until` counts as their
+    highest."""
+    found: _Values = np.minimum(values, values[: int(values[:until].argmin()) + 1].max())
     return found
-
-
-def _deviation(steps: int) -> float:
-    return steps / 40
 
 
 def suggest(rates: npt.ArrayLike, losses: Sequence[float], *, rule: Rule, steps: int) -> RangeTest:
     """The learning rate that the losses suggest, to three digits.
 
     rates, losses: of the steps until the end or divergence, at most `steps`. The first tenth of
-    all steps shows where the loss starts, and is not chosen from.
+    all steps shows where the loss starts, and is not chosen from; nor is what lies behind the first
+    divergence, where the loss often falls once more: the smoothed loss is then above four times its
+    lowest, or has lost three quarters of what it had fallen, where that was at least half as much
+    as it ever falls.
 
     Raises ValueError where the loss was lost too early, or nowhere falls beyond its scatter.
     """
@@ -121,42 +129,75 @@ def suggest(rates: npt.ArrayLike, losses: Sequence[float], *, rule: Rule, steps:
             f"at a rate of {tried[at]:.2g}. Look for what is wrong with the training, or let "
             "`lowest` of found_learning_rate be smaller"
         )
-    raw, smooth = _bounded(losses[:count]), smoothed(losses[:count], steps=steps)
-    start, lowest = float(raw[: max(1, first)].mean()), first + int(smooth[first:].argmin())
-    fall = start - float(smooth[lowest])
-    _check_fall(raw, smooth, start, fall, steps, tried)
+    values = np.asarray(losses[:count], np.float64)
+    end = _first_divergence(values, first, steps)
+    raw = _bounded(values, end)
+    smooth = _averaged(raw, steps)[:end]
+    start, lowest = float(raw[:first].mean()), first + int(smooth[first:].argmin())
+    _check_fall(values[:end], start, float(smooth[lowest]), lowest, steps, tried)
     if rule == "minimum":
         rate = tried[lowest] / 10
     elif rule == "steepest":
-        slopes = np.gradient(smooth, np.log(tried[:count]))
+        slopes = np.gradient(smooth, np.log(tried[:end]))
         rate = tried[first + int(slopes[first : lowest + 1].argmin())]
     else:
-        begin, end = _longest_fall(smooth[first:])
-        rate = tried[first + (begin + end) // 2]
-    exploded = lost is not None or has_diverged(losses)
+        top, bottom = _longest_fall(smooth[first:])
+        rate = tried[first + (top + bottom) // 2]
+    at = end if end < count else len(losses) - 1
+    exploded = end < count or lost is not None or has_diverged(losses)
     return RangeTest(
         rates=tuple(tried.tolist()),
         losses=tuple(float(loss) for loss in losses),
         rule=rule,
         rate=float(f"{rate:.3g}"),
-        diverges_at=float(tried[len(losses) - 1]) if exploded else None,
+        diverges_at=float(tried[at]) if exploded else None,
     )
 
 
+def _first_divergence(losses: _Values, first: int, steps: int) -> int:
+    """The place of the first loss that is lost; how many there are where none is."""
+    raw = _bounded(losses, len(losses))
+    smooth = _averaged(raw, steps)[first:]
+    lowest = np.minimum.accumulate(smooth)
+    fallen = float(raw[:first].mean()) - lowest
+    won_back = (smooth - lowest >= _WON_BACK * fallen) & (fallen >= fallen.max() / 2)
+    (found,) = np.nonzero((smooth > _DIVERGED * lowest) | won_back & (fallen.max() > 0))
+    # At least two steps are chosen from.
+    return first + int(max(2, found[0])) if len(found) else len(losses)
+
+
 def _check_fall(
-    raw: _Values, smooth: _Values, start: float, fall: float, steps: int, rates: _Values
+    losses: _Values, start: float, least: float, lowest: int, steps: int, rates: _Values
 ) -> None:
-    low = int(smooth.argmin())
-    scatter = float(np.std(raw[: low + 1] - smooth[: low + 1]))
-    averaged = 2 * math.sqrt(math.pi) * _deviation(steps)  # so many losses a Gaussian's mean is of
-    least = max(_SURE * scatter / math.sqrt(max(1.0, averaged)), _SMALLEST_FALL * abs(start))
-    if not fall > least:
+    """ValueError where losses that only scatter about one value would fall by as much in more than
+    4% of all tests; where neighbouring ones are correlated, by 0.5, in more than a tenth.
+
+    start: the mean of the first tenth; least: the smoothed one at `lowest`.
+    """
+    # Of those until the lowest: behind it the loss may climb.
+    scatter = _scatter(losses[: max(lowest + 1, len(losses) // 2)])
+    weights = _averaged(np.eye(len(losses)), steps)[lowest]  # at the end one loss counts for many
+    error = scatter * math.sqrt(1 / (steps // 10) + float(weights @ weights))
+    if not start - least > max(_SURE * error, _SMALLEST_FALL * abs(start)):
         raise ValueError(
             f"the range test suggests no learning rate: between {rates[0]:.2g} and {rates[-1]:.2g} "
-            f"the loss begins at {start:.4g} and its lowest is {start - fall:.4g}, no fall beyond "
-            f"its scatter of {scatter:.2g} from step to step. Widen `lowest` to `highest` of "
+            f"the loss begins at {start:.4g} and its lowest is {least:.4g}, no fall beyond its "
+            f"scatter of {scatter:.2g} from step to step. Widen `lowest` to `highest` of "
             "found_learning_rate, give it more `steps`, or take it away and name a rate"
         )
+
+
+def _scatter(losses: _Values) -> float:
+    """The deviation of independent losses whose means would scatter as those of these do.
+
+    By the differences of neighbours and of next but one, which a slow fall hardly moves: of a
+    first-order autoregression with correlation r these are s^2 (1 - r) and s^2 (1 - r^2).
+    """
+    near, far = (float(np.mean((losses[by:] - losses[:-by]) ** 2)) / 2 for by in (1, 2))
+    if not near:
+        return 0.0
+    correlation = min(max(0.0, far / near - 1), _MOST_CORRELATION)
+    return math.sqrt(near / (1 - correlation) * (1 + correlation) / (1 - correlation))
 
 
 def _longest_fall(values: _Values) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from classification.many_views import probabilities
 from classification.pseudo_labels import PseudoImages, PseudoRound, admit
 from classification.tricks.pseudo_labels import SELF, PseudoLabels
 from classification.tuned_fold import TunedFold
-from classification.tuned_scores import Probabilities
+from classification.tuned_scores import Probabilities, all_finite
 
 Train = Callable[[int, PseudoImages | None], TunedFold]
 """Of the number of a round and what it takes beside the labelled images; of round 0 nothing."""
@@ -26,6 +26,8 @@ def train_in_rounds(
 
     paths: the n unlabelled images. It ends early where a round diverges, and where none of them is
     admitted: then the last of the second list has no round of its own.
+
+    Raises ValueError where a teacher's probabilities are not all finite.
     """
     done, admitted = [train(0, None)], list[PseudoRound]()
     for number in range(1, trick.rounds + 1):
@@ -33,6 +35,7 @@ def train_in_rounds(
             break
         given = number == 1 and trick.teacher != SELF
         said = ask(None if given else number - 1)
+        _check_answers(said, trick.teacher if given else f"of round {number - 1}")
         found = admit(said, threshold=trick.threshold, quantile=trick.quantile)
         admitted.append(PseudoRound.of(said, found))
         if not len(found.places):
@@ -45,6 +48,19 @@ def train_in_rounds(
         )
         done.append(train(number, images))
     return done, admitted
+
+
+def _check_answers(said: Probabilities, teacher: str) -> None:
+    """No threshold is reached by NaN, so that it would look as if no image was sure enough."""
+    if all_finite(said):
+        return
+    lost = sum(not all_finite(row) for row in said)
+    raise ValueError(
+        f"the teacher {teacher} says something that is not finite of {lost:,} of {len(said):,} "
+        "unlabelled images: its training diverged, or the images give it values that its number "
+        "format cannot hold; name another teacher of pseudo_labels, or let its learning rate be "
+        "smaller"
+    )
 
 
 def as_one(

@@ -43,7 +43,7 @@ def make_folds(
 
     labels: (n,) positions in `classes`. groups: (n,); images of one group are in one part. kfold:
     every image is in exactly one validation part. share: of the images that validate, in holdout
-    and repeated; the first of the repeated is the hold-out, and by groups no two are equal.
+    and repeated; the first of the repeated is the hold-out, and no two are equal.
     classes: their names, for messages.
 
     Raises ValueError: too few images or groups for so many folds or for such a share.
@@ -138,8 +138,21 @@ class _Images:
                 f"{min(held, images - held)} {part}, too few for {classes} classes: let "
                 f"validation_share be {'more' if held < classes else 'less'}, or add images"
             )
-        splitter = StratifiedShuffleSplit(count, test_size=share, random_state=seed)
-        return list(splitter.split(self.labels, self.labels))
+        # Each is drawn after the ones before it, so that more candidates change none of them.
+        splitter = StratifiedShuffleSplit(count * CANDIDATES, test_size=share, random_state=seed)
+        found: dict[bytes, tuple[Places, Places]] = {}
+        for fit, held_out in splitter.split(self.labels, self.labels):
+            found.setdefault(np.sort(held_out).tobytes(), (fit, held_out))
+            if len(found) == count:
+                break
+        else:
+            few = len(found)
+            raise ValueError(
+                f"{count} hold-outs with validation_share {share:g}: of {images} images only "
+                f"{few} different {'ones were' if few > 1 else 'one was'} drawn; let "
+                f"{_fewer(few)}, or add images"
+            )
+        return list(found.values())
 
     def _by_groups(self, count: int, share: float, seed: int) -> list[tuple[Places, Places]]:
         """Of the candidates of each hold-out the first that comes nearly as close as any to holding
@@ -167,8 +180,7 @@ class _Images:
                     f"{count} hold-outs with validation_share {share:g}: of these groups "
                     f"{f'only {few} different ones have' if few > 1 else 'only one has'} every "
                     "class in both parts; let "
-                    f"{f'folds be at most {few}' if few > 1 else 'validation be holdout'}, or "
-                    "divide the groups"
+                    f"{_fewer(few)}, or divide the groups"
                 )
             enough = lacking, nearest + self._one_image()
             chosen = next(split for distance, split in part if distance <= enough)
@@ -207,6 +219,10 @@ class _Images:
 def _not_in(taken: Collection[bytes], drawn: Sequence[_Drawn]) -> list[_Drawn]:
     """Those whose hold-out was not taken before."""
     return [each for each in drawn if each[1][1].tobytes() not in taken]
+
+
+def _fewer(hold_outs: int) -> str:
+    return f"folds be at most {hold_outs}" if hold_outs > 1 else "validation be holdout"
 
 
 def _count(count: int) -> str:

@@ -33,7 +33,10 @@ class TunedClassifier:
         """Empty for the only one."""
         if not self.fold:
             return ""
-        return f"fold {self.fold} of {self.folds}, the best on the images that it was validated on"
+        return (
+            f"fold {self.fold} of {self.folds}, the best on the images that it was validated on; "
+            "the table's numbers are of all folds together"
+        )
 
     @property
     def command(self) -> str:

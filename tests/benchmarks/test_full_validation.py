@@ -10,12 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks.errors import DataError
 from benchmarks.full_validation import StageReport, validate_fully
 from benchmarks.manifest import read_manifest
 from benchmarks.prepare import ensure_ready, find_ready
 from benchmarks.schema import Benchmark, load_benchmark
+from classification.data import ValidationImages
 
 IMAGE = "imagenet/train/blue/3.jpg"
 
@@ -79,6 +81,53 @@ def test_only_decoding_shows_some_damage(squares: Benchmark, tmp_path: Path) -> 
         ensure_ready(squares)
     ready = ensure_ready(squares, tolerate=1)
     assert ready.benchmark.pretraining.left_out == ("train/blue/extra.png",)
+
+
+def test_images_of_every_mode_are_read_or_named(squares: Benchmark, tmp_path: Path) -> None:
+    """Transparent, of 1 and of 16 bits: as training reads them; only what has nothing but alpha is
+    named."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "imagenet/train/blue"
+    deep = rng.integers(0, 2**16, (40, 40, 4), np.uint16)
+    photograph = Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8))
+    clear = Image.fromarray(rng.integers(0, 256, (40, 40), np.uint8))
+    grey, palette, black = (
+        photograph.convert("L"),
+        photograph.quantize(16),
+        clear.point(lambda _: 0),
+    )
+    some = bytes(range(0, 256, 16))
+    for name, image, transparency in (
+        ("RGBA", Image.merge("RGBA", [*photograph.split(), clear]), None),
+        ("LA", Image.merge("LA", [grey, clear]), None),
+        ("P", palette, some),
+        ("1", grey.convert("1"), 0),
+        ("L", grey, 7),
+        ("alpha alone", Image.merge("LA", [black, clear]), None),
+    ):
+        shown = {} if transparency is None else {"transparency": transparency}
+        image.save(folder / f"{name}.png", **shown)
+    one_color = palette.copy()
+    one_color.putpalette([9, 9, 9] * 16)
+    one_color.save(folder / "one color.png", transparency=some)
+    for name, pixels in {"16 grey": deep[..., 0], "16": deep[..., :3], "16 alpha": deep}.items():
+        cv2.imwrite(str(folder / f"{name}.png"), pixels)
+    (report,) = [r for r in validate_fully(squares, tolerate=2) if r.stage == "pretraining"]
+    assert sorted(report.problems) == ["train/blue/alpha alone.png", "train/blue/one color.png"]
+    assert all("in its alpha channel" in said for said in report.problems.values())
+
+    names = ["RGBA", "LA", "P", "1", "L", "16 grey", "16", "16 alpha"]
+    opaque = [*[photograph] * 2, palette, grey.convert("1"), grey]
+    expected = [np.asarray(image.convert("RGB")) for image in opaque]
+    expected[1] = np.asarray(grey.convert("RGB"))
+    upper = (deep >> 8).astype(np.uint8)
+    expected += [np.dstack([upper[..., 0]] * 3), *[upper[..., 2::-1]] * 2]
+    images = ValidationImages(
+        [(folder / f"{name}.png", 0) for name in names], size=40, resize_size=40
+    )
+    for place, pixels in enumerate(expected):
+        read = np.asarray(images[place]["images"])
+        assert np.array_equal(read.transpose(1, 2, 0), pixels), names[place]
 
 
 @pytest.mark.reliability(11, "A test image among the training images is found by its pixels")

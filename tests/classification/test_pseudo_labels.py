@@ -128,6 +128,17 @@ def test_where_nothing_is_admitted_nothing_more_is_trained_and_it_is_said() -> N
     ]
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+@pytest.mark.parametrize("knobs", [{}, {"quantile": 0.5}, {"labels": "soft"}], ids=str)
+def test_a_teacher_that_was_lost_is_refused(knobs: dict[str, Any], wrong: float) -> None:
+    lost = SAID.copy()
+    lost[[1, 4]] = wrong
+    with pytest.raises(ValueError, match=r"^the teacher of round 0 says .* of 2 of 6 unlabelled"):
+        rounds_of(PseudoLabels(**knobs), lost)
+    with pytest.raises(ValueError, match=r"^the teacher of round 1 says .* of 6 of 6 unlabelled"):
+        rounds_of(PseudoLabels(rounds=2, **knobs), SAID, np.full_like(SAID, wrong))
+
+
 def test_a_plan_without_unlabelled_images_is_refused(tmp_path: Path) -> None:
     benchmark = Benchmark(name="own", finetune=FineTuneBudget(root=tmp_path))
     with pytest.raises(BenchmarkError, match=r"learns from unlabelled images.*labelled_per_class"):

@@ -114,6 +114,18 @@ def test_a_hold_out_by_groups_is_as_stratified_as_the_groups_allow() -> None:
         assert np.bincount(np.array(labels)[fold.validation]).tolist() == [4, 4]
 
 
+def test_no_hold_out_of_a_few_images_comes_twice() -> None:
+    """Of 3 + 2 images 3 * 2 pairs can be held out: scikit-learn alone draws some of them again."""
+    labels = [0, 0, 0, 1, 1]
+    for seed in range(5):
+        choices = {**REPEATED, "folds": 6, "share": 0.4, "seed": seed}
+        drawn = of_sklearn(StratifiedShuffleSplit(6, test_size=0.4, random_state=seed), labels)
+        assert len({tuple(held) for _, held in drawn}) < 6
+        found = as_lists(folds_of(labels, **choices))
+        assert sorted(held for _, held in found) == [[i, j] for i in range(3) for j in (3, 4)]
+        assert found[0] == drawn[0]
+
+
 SIZES = {"a": 3, "b": 5, "c": 4, "d": 6, "e": 2, "f": 4, "g": 7, "h": 5}
 
 
@@ -177,6 +189,12 @@ def test_no_hold_out_of_a_few_groups_comes_twice_and_seeds_differ() -> None:
             list("aaabbbcccddde"),
             REPEATED,
             "^5 hold-outs .* only 4 different ones have every class .* folds be at most 4",
+        ),
+        (
+            [0, 0, 0, 1, 1],
+            None,
+            {**REPEATED, "folds": 7, "share": 0.4},
+            "^7 hold-outs .* of 5 images only 6 different ones were drawn; let folds be at most 6",
         ),
         ([0, 0, 2, 2], None, HOLDOUT, "no training image of dog: every class needs some"),
     ],

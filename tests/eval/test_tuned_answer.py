@@ -98,6 +98,7 @@ def test_of_folds_the_best_on_its_own_validation_images_is_named(tmp_path: Path)
     (found,) = classifiers_of([best], [Layout(tmp_path)], below=Path("/")).values()
     assert found.path == folder.relative_to("/")
     assert found.which.startswith("fold 2 of 3")
+    assert found.which.endswith("the table's numbers are of all folds together")
 
 
 def test_a_record_cannot_send_to_another_folder(tmp_path: Path) -> None:
