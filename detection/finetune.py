@@ -31,7 +31,8 @@ def main(argv: list[str] | None = None) -> None:
     from detection.training import detection_training
 
     seed = arguments.seed
-    label = f"detection, {card.architecture} ({card.weights}), seed {seed}"
+    row = arguments.row or f"{card.architecture} ({card.weights})"
+    label = f"detection, {row}, seed {seed}"
     runner = detection_training(
         arguments.artifact,
         card,

@@ -31,6 +31,7 @@ def finetuning_arguments(
     add("--seed", default=0, type=int)
     add("--work-dir", required=True, type=Path, help="checkpoints, log and TensorBoard events")
     add("--result", required=True, type=Path, help="JSON file to write")
+    add("--row", help="how its progress names it; default: the architecture")
     if with_recipe:
         add("--recipe", help="of fine-tuning; default: that of the benchmark")
         add("--recipes", type=Path, metavar="FILE.py", help="recipes and tricks of your own")

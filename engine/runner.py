@@ -219,8 +219,8 @@ class StepLoop(IterBasedTrainLoop):
                     self._save()
                 if validates and self._iter < self._max_iters:
                     self._validate()
-        except Interrupted as interrupt:
-            self._save_interrupted(interrupt)
+        except Interrupted:
+            self._save_interrupted()
             end_workers()
             raise
         finally:
@@ -280,14 +280,15 @@ class StepLoop(IterBasedTrainLoop):
             checkpoints.save(self.runner, seconds=time.monotonic() - self._started)
             self._saved_at, self._saved_time = self._iter, time.monotonic()
 
-    def _save_interrupted(self, interrupt: Interrupted) -> None:
+    def _save_interrupted(self) -> None:
         if self._whole:
             with suppress(Diverged):  # that it is lost is for the run that goes on to find
                 self._save()
         if is_main():
+            # By which signal says little: whoever runs us ends us by SIGTERM after a Ctrl-C too.
             print(
-                f"  interrupted by {interrupt} at step {self._iter} of {self._max_iters}; the same "
-                f"command goes on from step {self._saved_at}",
+                f"  interrupted at step {self._iter} of {self._max_iters}; the same command goes "
+                f"on from step {self._saved_at}",
                 file=sys.stderr,
                 flush=True,
             )

@@ -28,6 +28,7 @@ from eval.identity import backbone_identity, record_key, spec_protocol, width_of
 from eval.jobs import TASK_FACTS, TRANSFERS, Job, Task, python_module
 from eval.layout import Layout
 from eval.records import Record, Records, TaskName
+from eval.short_names import short_name
 from eval.specs import Spec, expected_tasks, parse_spec
 from eval.state import read_made_card, state_of
 
@@ -230,6 +231,7 @@ class Chains:
                 seed=seed,
                 work_dir=work,
                 result=work / "result.json",
+                row=short_name(spec.name) if trains else None,
                 **recipe,
                 recipes=user_file() if recipe else None,
             ),

@@ -23,6 +23,7 @@ from benchmarks.schema import Benchmark, load_benchmark
 from classification.derived import find_recipe
 from classification.names import architecture_of_teacher
 from classification.protocol import pretraining_protocol
+from classification.tricks.pseudo_labels import PseudoLabels
 from detection.protocol import detection_protocol
 from eval.execute import default_slots, on_gpu
 from eval.jobs import Job, JobKind
@@ -31,6 +32,7 @@ from eval.plan import Plan
 from eval.recording import as_planned
 from eval.records import Record, Records, canonical, read_records
 from eval.show import training_images
+from eval.specs import tuning_of
 from segmentation.protocol import segmentation_protocol
 
 START_SECONDS = 10.0
@@ -226,6 +228,7 @@ def pretraining_work(
     try:
         passes = (recipe["epochs"] + recipe["cooldown_epochs"]) * budget["epoch_scale"]
         batch = max(2, round(recipe["batch_size"] * budget["batch_size_scale"]))
+        passes *= _rounds(recipe, batch)
         scale = (budget["image_size"] / 224) ** 2
         train_scale = scale * recipe["train_size_scale"] ** 2
         precision = FLOAT32 if recipe["precision"] == "float32" else 1.0
@@ -237,8 +240,20 @@ def pretraining_work(
             teacher = TEACHER * known
         image = train_scale * (precision * gmacs + teacher)
         return float(passes * images * (image + STEP / batch))
-    except (KeyError, TypeError, ZeroDivisionError):
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
+
+
+def _rounds(recipe: Mapping[str, Any], batch: int) -> float:
+    """How many trainings on the labelled images alone take as long as all rounds of pseudo-labels:
+    the first is one, and the others have longer epochs, as part of each batch is pseudo-labelled.
+    """
+    tricks = recipe.get("tricks", {})
+    if PseudoLabels.name not in tricks:
+        return 1.0
+    knobs = tricks[PseudoLabels.name]
+    pseudo = PseudoLabels(share=knobs["share"]).of_batch(batch)
+    return 1 + float(knobs["rounds"]) * batch / (batch - pseudo)
 
 
 _PIXELS: dict[JobKind, str] = {"detection": "image_size", "segmentation": "crop_size"}
@@ -276,7 +291,8 @@ class _Sizes:
             for s in self.samples
             if all(s.protocol.get(key) == protocol.get(key) for key in keys)
         ]
-        known = next((images for images in same if images), None)
+        # The most: a training that stopped early, or a round that admitted none, tells of fewer.
+        known = max((images for images in same if images), default=None)
         if known is None and protocol.get("stage") == "pretraining":
             return training_images(self.benchmark)
         if known is None and protocol.get("stage") == "finetune":
@@ -353,7 +369,9 @@ def _samples(records: Iterable[Record]) -> list[_Sample]:
 
 def _architecture(record: Record) -> str | None:
     control = record.control or record.backbone
-    return control.removeprefix("scratch:") if control.startswith("scratch:") else None
+    if not control.startswith("scratch:"):
+        return None
+    return control.removeprefix("scratch:").removesuffix(f"~{tuning_of(control)}")
 
 
 def _images(record: Record) -> float | None:
@@ -362,8 +380,8 @@ def _images(record: Record) -> float | None:
         recipe, budget = record.protocol["recipe"], record.protocol["budget"]
         batch = max(2, round(recipe["batch_size"] * budget["batch_size_scale"]))
         passes = (recipe["epochs"] + recipe["cooldown_epochs"]) * budget["epoch_scale"]
-        return float(record.cost["iterations"] * batch / passes)
-    except (KeyError, TypeError, ZeroDivisionError):
+        return float(record.cost["iterations"] * batch / (passes * _rounds(recipe, batch)))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from classification.tricks.found_learning_rate import FoundLearningRate
+from eval.counted_images import counted_images
 from eval.jobs import TASK_FACTS
 from eval.recording import ONLY_KNOWN_AFTER
 from eval.records import Record, TaskName, canonical
@@ -69,13 +70,12 @@ def protocol_lines(table: Table, records: Sequence[Record]) -> list[str]:
     """Of each task in plain text, in short: what all its protocols have in common."""
     lines = []
     for task, facts in TASK_FACTS.items():
-        protocols = {
-            canonical(record.protocol): record.protocol
-            for record in records
-            if record.task == task and record.benchmark == table.benchmark
-        }
+        of_task = [r for r in records if r.task == task and r.benchmark == table.benchmark]
+        protocols = {canonical(record.protocol): record.protocol for record in of_task}
         if protocols:
-            lines.append(f"{facts.title.capitalize()}: {_describe(list(protocols.values()))}")
+            metric = counted_images(of_task) if task == "finetune" else None
+            said = _describe(list(protocols.values()), metric)
+            lines.append(f"{facts.title.capitalize()}: {said}")
     return lines
 
 
@@ -175,11 +175,13 @@ def _computed_differently(records: Sequence[Record]) -> list[str]:
     return [f"{escape_markdown(f'{names}, {line}')}." for line, names in _together(told)]
 
 
-def _describe(protocols: Sequence[dict[str, Any]]) -> str:
-    """What all protocols have in common: pretrainings differ by their recipes."""
+def _describe(protocols: Sequence[dict[str, Any]], metric: str | None) -> str:
+    """What all protocols have in common: pretrainings differ by their recipes. metric: in other
+    words than theirs."""
     first = protocols[0]
     parts = [first[key] for key in _MODELS if key in first]
-    parts += [first["metric"]] if "metric" in first else []
+    metric = metric or first.get("metric")
+    parts += [] if metric is None else [metric]
     parts += [f"width {first['width']}"] if "width" in first else []
     # Records of other programs may hold anything here.
     budgets = [found for p in protocols if isinstance(found := p.get("budget"), dict)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,10 @@ def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[str
     for path in sorted({*first, *second}):
         before, after = first.get(path, _MISSING), second.get(path, _MISSING)
         if _kind(before) != _kind(after) or before != after:
-            found.append(f"{in_one_line(path)}: {value_text(before)} -> {value_text(after)}")
+            texts = (value_text(before), value_text(after))
+            if texts[0] == texts[1]:
+                texts = (_exact_text(before), _exact_text(after))
+            found.append(f"{in_one_line(path)}: {' -> '.join(texts)}")
     return tuple(found)
 
 
@@ -61,6 +65,11 @@ def value_text(value: Any) -> str:
             text = text[:12]
     text = in_one_line(text)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]} …"
+
+
+def _exact_text(value: Any) -> str:
+    """Of a value that reads like another one: what is null is there, and long ones are whole."""
+    return "not recorded" if value is _MISSING else in_one_line(json.dumps(value, sort_keys=True))
 
 
 def _kind(value: Any) -> type:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from eval.jobs import TASKS, TRANSFERS
 from eval.protocol_difference import differences, protocol_digest
 from eval.recording import as_planned
-from eval.records import Record, TaskName
+from eval.records import Record, TaskName, canonical
 from eval.specs import compared_with
 from eval.summary import RowName
 
@@ -20,6 +20,8 @@ _COMPARED: dict[TaskName, frozenset[str]] = {
     "finetune": frozenset({"recipe"}),
 }
 """Of a protocol: what the rows of a table are there to compare."""
+_UNLABELLED = "unlabelled"
+"""In the protocol of a fine-tuning that learns from unlabelled images: their digest."""
 _SHORTEST_DIGEST = 4
 _SIZE = "backbone_parameters"
 """In a record's cost; the same for all weights of an architecture and width."""
@@ -72,7 +74,7 @@ def select_comparable(records: Iterable[Record], protocols: Sequence[str] = ()) 
     Raises ValueError where one is that of no protocol, or of several.
     """
     everything = sorted(records, key=_age)
-    protocol_of = {record.key: conditions(record) for record in everything}
+    protocol_of = _with_unlabelled({record.key: conditions(record) for record in everything})
     digest_of = {r.key: protocol_digest(r.task, protocol_of[r.key]) for r in everything}
     chosen = _chosen(everything, digest_of, protocols)
     groups: list[LeftOut] = []
@@ -152,6 +154,28 @@ def conditions(record: Record) -> dict[str, Any]:
     planned = as_planned(record.protocol)
     compared = _COMPARED.get(record.task, frozenset[str]())
     return {key: value for key, value in planned.items() if key not in compared}
+
+
+def _with_unlabelled(conditions_of: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """By record key, the oldest first. What does not learn from the unlabelled images does not
+    record them, and stands beside what does: it gets those of the newest that is otherwise alike.
+    """
+    newest: dict[str, Any] = {}
+    for found in conditions_of.values():
+        if _UNLABELLED in found:
+            newest[_without_unlabelled(found)] = found[_UNLABELLED]
+    if not newest:
+        return dict(conditions_of)
+    return {
+        key: {_UNLABELLED: newest[alike], **found}
+        if (alike := _without_unlabelled(found)) in newest
+        else found
+        for key, found in conditions_of.items()
+    }
+
+
+def _without_unlabelled(found: Mapping[str, Any]) -> str:
+    return canonical({key: value for key, value in found.items() if key != _UNLABELLED})
 
 
 def _chosen(

@@ -34,6 +34,12 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
     return shortened
 
 
+def short_name(name: str) -> str:
+    """Of a row without a look at the others."""
+    path = _untuned(name)
+    return short_names([path]).get(path, path) + name[len(path) :]
+
+
 def with_short_names(
     table: Table, records: Iterable[Record]
 ) -> tuple[Table, tuple[Record, ...], list[str]]:

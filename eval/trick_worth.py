@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from classification.names import split_recipe
+from classification.recipes import FINE_TUNINGS, RECIPES
 from eval.intervals import Interval, interval
 from eval.significance import Verdict, holm, paired_t, verdict_of
+from eval.specs import tuning_of
 from eval.trick_pairs import Pair
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ Scores = Mapping[str, Mapping[str, Mapping[int, float]]]
 BootstrapOver = Callable[[str, Sequence[tuple[Pair, int]]], "ByImage | None"]
 """From a metric and differences (pair, seed) to their mean, by image; None where it is not known"""
 
+SHORT_BUNDLE = 3
+"""So many tricks of a bundle are told one by one."""
 _SAME = 0.02  # points: what numbers and evidence, which is float32, may differ by
 
 
@@ -48,6 +53,25 @@ class Worth:
     verdict: Verdict | None
     rows: int = 1
     bundle: tuple[str, ...] = ()
+
+    @property
+    def recipes(self) -> str | None:
+        """Of a long bundle "finetune minus plain", where each of its pairs is of these two
+        registered recipes."""
+        if len(self.bundle) <= SHORT_BUNDLE:
+            return None
+        (first, *more) = {_registered(pair) for pair in self.differences}
+        return None if more or first is None else f"{first[0]} minus {first[1]}"
+
+
+def _registered(pair: Pair) -> tuple[str, str] | None:
+    """The recipes of both rows; None where one of them is none that has a name of its own."""
+    having, lacking = tuning_of(pair.having), tuning_of(pair.lacking)
+    if having in FINE_TUNINGS and lacking in FINE_TUNINGS:
+        return having, lacking
+    rows = split_recipe(pair.having), split_recipe(pair.lacking)
+    found = [row[1] for row in rows if row is not None and row[1] in RECIPES]
+    return (found[0], found[1]) if len(found) == 2 else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 
 USAGE_ERROR = 2
 GOES_ON = "What is finished stays; the same command goes on from there."
+BEGINS_ANEW = "Nothing half written stays; the same command begins anew."
+_AFTER_INTERRUPT = {
+    **dict.fromkeys(("run", "pretrain", "finetune", "prepare"), GOES_ON),
+    "export": BEGINS_ANEW,
+}
 
 
 def trickle(argv: Sequence[str]) -> int:
@@ -54,7 +59,12 @@ def _dispatch(parser: argparse.ArgumentParser, program: Sequence[str], argv: Seq
         ) from None
     _require_known_paths()
     _load_recipes(arguments)
-    return _ANSWERS[arguments.verb](arguments, command)
+    try:
+        return _ANSWERS[arguments.verb](arguments, command)
+    except KeyboardInterrupt as interrupt:
+        if told := _AFTER_INTERRUPT.get(arguments.verb):
+            interrupt.add_note(told)
+        raise
 
 
 def _guarded(answer: Callable[[], int]) -> int:
@@ -76,10 +86,17 @@ def _guarded(answer: Callable[[], int]) -> int:
         return 1
     except KeyboardInterrupt as interrupt:
         with suppress(OSError):  # SIGHUP: the terminal is gone
-            print(f"\nInterrupted. {GOES_ON}", file=sys.stderr)
+            first, *more = _notes_of(interrupt) or [""]
+            told = [f"\nInterrupted. {first}".rstrip(" "), *more]
+            print("\n".join(told), file=sys.stderr)
         return 128 + (
             interrupt.signal_number if isinstance(interrupt, Terminated) else signal.SIGINT
         )
+
+
+def _notes_of(interrupt: KeyboardInterrupt) -> list[str]:
+    """What the code that was interrupted has to say, the outermost first."""
+    return list(reversed(getattr(interrupt, "__notes__", [])))
 
 
 def _print_error(error: Exception) -> None:
@@ -286,7 +303,7 @@ def _finetune(arguments: argparse.Namespace, command: str) -> int:
         tuning = tune_folder(question)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return _carried_out(tuning.execute)
+    return _carried_out(tuning.execute, tuning.asked.out)
 
 
 def _doctor(arguments: argparse.Namespace, command: str) -> int:
@@ -321,14 +338,21 @@ def _answer(
         run = Run(question)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return _carried_out(run.execute)
+    return _carried_out(run.execute, question.out)
 
 
-def _carried_out(execute: Callable[[], int]) -> int:
+def _carried_out(execute: Callable[[], int], out: Path) -> int:
     """A ValueError from here on is a defect of ours, and keeps its traceback."""
     try:
         return execute()
     except BrokenPipeError:
+        raise
+    except KeyboardInterrupt as interrupt:
+        if any((out / "records").glob("*.json")):
+            from eval.screen import shown_path
+
+            report = shlex.join(["trickle", "report", shown_path(out)])
+            interrupt.add_note(f"A table of what is done so far: {visible(report)}")
         raise
     except OSError as error:
         _print_refusal(error)

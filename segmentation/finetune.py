@@ -31,7 +31,8 @@ def main(argv: list[str] | None = None) -> None:
     from segmentation.training import segmentation_training
 
     seed = arguments.seed
-    label = f"segmentation, {card.architecture} ({card.weights}), seed {seed}"
+    row = arguments.row or f"{card.architecture} ({card.weights})"
+    label = f"segmentation, {row}, seed {seed}"
     runner = segmentation_training(
         arguments.artifact,
         card,

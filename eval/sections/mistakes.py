@@ -28,6 +28,13 @@ from eval.sections.material import Material
 from eval.sections.section import Cell, Gallery, Grid, Paragraph, Picture, Section
 
 _LONGEST_CLASS = 24
+_LISTS = (
+    "The lists ask different questions, and one image may stand in several. Confident mistakes: "
+    "which wrong answers had the highest probability? Least probability of the label: where was "
+    "the label's own probability lowest, whatever the answer? Least sure: where was the "
+    "probability of the answer lowest, be it right or wrong? Labels that are likely wrong are a "
+    "list of their own, further below, where there are any."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +93,12 @@ def _section(material: Material, kind: _Kind) -> Section | None:
     galleries = [gallery for gallery in _galleries(pair, kind) if gallery.pictures]
     if not galleries:
         left_out.append("no pictures were kept with the answers")
+    explained = [Paragraph(text=_LISTS)] * (kind is _OWN and len(galleries) > 1)
     return Section(
         key=kind.key,
         title=kind.title,
         lead=_lead(pair),
-        blocks=(*_agreement(pair), *galleries),
+        blocks=(*_agreement(pair), *explained, *galleries),
         left_out=tuple(left_out),
     )
 

@@ -16,7 +16,7 @@ from eval.significance import explain_no_evidence
 from eval.summary import TASK_OF_METRIC
 from eval.text import in_one_line
 from eval.trick_pairs import Pair, find_pairs
-from eval.trick_worth import METRICS, BootstrapOver, Worth, worth_of_tricks
+from eval.trick_worth import METRICS, SHORT_BUNDLE, BootstrapOver, Worth, worth_of_tricks
 
 if TYPE_CHECKING:
     from eval.image_bootstrap import ByImage
@@ -43,7 +43,6 @@ _BY_IMAGE = (
 )
 _MOST_IN_BUNDLE = 6
 _MOST_IN_ANSWER = 12
-_MOST_IN_ANSWERED_BUNDLE = 3
 
 
 def section(material: Material) -> Section | None:
@@ -163,11 +162,11 @@ def _counted(metric: str, found: Sequence[Worth]) -> str:
 
 
 def _short_name(worth: Worth) -> Cell:
-    more = len(worth.bundle) - _MOST_IN_ANSWERED_BUNDLE
+    more = len(worth.bundle) - SHORT_BUNDLE
     if more <= 0:
         return Cell(text=" + ".join(map(in_one_line, worth.bundle)) or in_one_line(worth.trick))
     names = [in_one_line(name) for name in worth.bundle]
-    text = f"{' + '.join(names[:_MOST_IN_ANSWERED_BUNDLE])} + {more} more"
+    text = worth.recipes or f"{' + '.join(names[:SHORT_BUNDLE])} + {more} more"
     return Cell(text=text, detail=f"added together: {', '.join(names)}")
 
 
@@ -184,9 +183,11 @@ def _arrow(worth: Worth | None) -> Cell:
 
 
 def _said(worth: Worth) -> str:
-    """At most six of a bundle's tricks."""
+    """At most six of a bundle's tricks; where many are what two recipes differ by, these."""
     if not worth.bundle:
         return in_one_line(worth.trick)
+    if worth.recipes:
+        return f"{worth.recipes} ({len(worth.bundle)} tricks added together)"
     more = len(worth.bundle) - _MOST_IN_BUNDLE
     shown = " + ".join(map(in_one_line, worth.bundle[:_MOST_IN_BUNDLE]))
     return f"{shown}{f' + {more} more' if more > 0 else ''} (added together)"

@@ -22,6 +22,8 @@ def forest(found: Sequence[Worth]) -> Plot:
         size = abs(worth.difference.mean)
         largest[worth.trick] = max(size, largest.get(worth.trick, 0.0))
     tricks = sorted(largest, key=lambda trick: -largest[trick])[:_MOST_DRAWN]
+    recipes = {worth.trick: worth.recipes for worth in found}
+    titles = {trick: recipes[trick] or trick for trick in tricks}
     panels = {
         METRICS[metric]: {w.trick: w for w in found if w.metric == metric and w.trick in tricks}
         for metric in METRICS
@@ -36,14 +38,14 @@ def forest(found: Sequence[Worth]) -> Plot:
     return Plot(
         caption=f"What each trick adds, with its 95% interval.{few}",
         alt=f"Forest plot. {said}",
-        draw=_draw(tricks, panels),
+        draw=_draw(titles, panels),
         size=(10.0, 1.5 + 0.24 * len(tricks)),
         narrow=(3.6, 0.5 + len(panels) * (0.8 + 0.24 * len(tricks))),
     )
 
 
 def _draw(
-    tricks: Sequence[str], panels: Mapping[str, Mapping[str, Worth]]
+    titles: Mapping[str, str], panels: Mapping[str, Mapping[str, Worth]]
 ) -> Callable[[Any], None]:
     def draw(figure: Any) -> None:
         from matplotlib import rcParams
@@ -54,7 +56,7 @@ def _draw(
         grid = figure.subplots(*shape, sharey=True, squeeze=False).flat
         longest = _LONGEST_NARROW if narrow else _LONGEST_NAME
         small = {"labelsize": "small" if narrow else "medium"}
-        heights = {trick: len(tricks) - place for place, trick in enumerate(tricks)}
+        heights = {trick: len(titles) - place for place, trick in enumerate(titles)}
         for axes, (shown, row) in zip(grid, panels.items(), strict=True):
             axes.axvline(0, color=ink, linewidth=0.8, linestyle=":")
             for sure, style in ((True, "o"), (False, "D")):
@@ -70,11 +72,11 @@ def _draw(
                     label="evidence" if sure else "no evidence",
                 )
             axes.set_xlabel(f"Δ {shown}")
-            axes.set_ylim(0.3, len(tricks) + 0.7)
+            axes.set_ylim(0.3, len(titles) + 0.7)
             means = [w.difference.mean for w in row.values()]
             _limit(axes, means, [w.difference for w in row.values()])
             axes.tick_params(**small)
-        names = [_short(trick, longest) for trick in heights]
+        names = [_short(titles[trick], longest) for trick in heights]
         grid[0].set_yticks(list(heights.values()), names)
         # Above the panels, where it hides no interval.
         handles, labels = grid[0].get_legend_handles_labels()

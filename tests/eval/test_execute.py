@@ -16,6 +16,7 @@ import pytest
 from engine.evidence import FILE_NAME, Evidence, read_evidence
 from engine.locks import Lock
 from engine.threads import CORES_VARIABLE
+from eval.cli import main
 from eval.execute import default_slots
 from eval.records import Record, read_record, read_records
 
@@ -169,6 +170,10 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(
     _, err = process.communicate(timeout=20)
     assert process.returncode == code
     assert "the same command goes on from there" in err
+    last = "A table of what is done so far: trickle report out"
+    assert err.splitlines()[-1] == last
+    assert main(last.split()[-2:]) == 0
+    assert row(stages, "resnet50d_mixup")["metrics"]["mAP"]["mean"] == 30
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid_file.read_text()), 0)
     finished = set(cells(stages))

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from benchmarks.schema import Benchmark
+from benchmarks.schema import Benchmark, FineTuneBudget
 from classification.protocol import pretraining_protocol
 from classification.recipes import RECIPES
 from eval import expected_time
@@ -177,6 +177,41 @@ def test_one_row_of_mini_foretells_the_others_within_a_quarter(
     for name, seconds in took.items():
         expected = took[known] * work[name] / work[known]
         assert expected == pytest.approx(seconds, rel=0.25), name
+
+
+def tuned(mini: Benchmark, out: Path, *names: str) -> Plan:
+    """On 100 images of one's own, ten passes."""
+    budget = FineTuneBudget(root=Path("/nowhere"), image_size=64, resize_size=72, epoch_scale=0.5)
+    digests = dict.fromkeys(("pretraining", "detection", "segmentation", "finetune"), "d" * 64)
+    return make_plan(
+        parse_specs(names),
+        mini.model_copy(update={"finetune": budget}),
+        ("finetune",),
+        (0,),
+        out / "out",
+        records=Records(by_key={}),
+        digests=digests,
+        controls=False,
+    )
+
+
+def test_rounds_of_pseudo_labels_are_trainings_too(
+    benchmark_mini: Benchmark, tmp_path: Path
+) -> None:
+    names = ("scratch:resnet50d~plain", "scratch:resnet50d~plain+pseudo_labels")
+    plan = tuned(benchmark_mini, tmp_path, *names)
+    plain, pseudo = (job_of(plan, "finetune", name) for name in names)
+    cost = {"iterations": 100 / 32 * 10, "backbone_gmacs": 0.27245568}
+    record = record_of(plain, 40.0, **cost)
+    known = Records(by_key={record.key: record})
+    found = forecast_of(plan, known, benchmark_mini, tmp_path).by_job[pseudo.id]
+    # Round 0 as long as `plain`, round 1 twice: half of each of its batches is pseudo-labelled.
+    assert found == Estimate(seconds=pytest.approx((40 - START) * 3 + START), basis=SCALED)
+    # The other way round: the steps of all its rounds say how many images there are.
+    record = record_of(pseudo, 100.0, **{**cost, "iterations": 3 * cost["iterations"]})
+    known = Records(by_key={record.key: record})
+    found = forecast_of(plan, known, benchmark_mini, tmp_path).by_job[plain.id]
+    assert found == Estimate(seconds=pytest.approx((100 - START) / 3 + START), basis=SCALED)
 
 
 def test_another_architecture_is_scaled_by_gmacs(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +55,24 @@ def make(tmp_path: Path) -> Make:
         return folder
 
     return made
+
+
+def test_an_interrupted_export_leaves_nothing_and_says_so(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def write(source: object, folder: Path) -> None:
+        (folder / "half.bin").write_bytes(b"half of it")
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    monkeypatch.setattr("eval.export.export._writer", lambda target: write)
+    artifact = make("resnet18d", width=0.125)
+    before = sorted(tmp_path.iterdir())
+    assert main(["export", str(artifact), "--to", "timm", "--out", str(tmp_path / "out")]) == 143
+    assert sorted(tmp_path.iterdir()) == before
+    assert capfd.readouterr().err == (
+        "\nInterrupted. Nothing half written stays; the same command begins anew.\n"
+    )
 
 
 def typed(text: str) -> dict[str, Any]:

@@ -266,6 +266,8 @@ def test_a_dry_run_without_data_ends_well_and_loads_no_torch(tmp_path: Path) -> 
     )
     assert done.stdout.splitlines()[-1] == "0 False", done.stderr
     assert done.stdout.count("Missing: no folder") == 3
+    lines = [line.partition(":")[0] for line in done.stdout.splitlines()]
+    assert lines[:3] == ["Missing"] * 3, "before the jobs, of which there may be many"
     assert "TRICKLE_DATA=DIR" in done.stdout
     assert "Until the data is there no job counts as done." in done.stdout
     assert not (tmp_path / "o").exists()

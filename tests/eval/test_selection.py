@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from eval.omissions import of_selection
+from eval.protocol_difference import differences
 from eval.records import Record
-from eval.selection import select_comparable
+from eval.selection import Selection, select_comparable
 
 Make = Callable[..., Record]
 
@@ -111,6 +112,40 @@ def test_what_differs_between_two_protocols_is_named(make_record: Make) -> None:
     (omission,) = of_selection(selection)
     assert omission.what == "2 records of detection (resnet50d_mixup, resnet50d_cosine)"
     assert "budget.image_size: 96x96 -> 128x128; budget.iterations" in omission.why
+
+
+def test_values_that_read_alike_are_told_apart() -> None:
+    long = "a" * 60
+    theirs = {"budget": {"most": None, "size": 1, "names": [long, "b"]}}
+    ours = {"budget": {"size": "1", "names": [long, "c"]}}
+    assert differences(theirs, ours) == (
+        "budget.most: null -> not recorded",
+        f'budget.names: ["{long}", "b"] -> ["{long}", "c"]',
+        'budget.size: 1 -> "1"',
+    )
+
+
+def test_what_learns_from_unlabelled_images_stands_beside_what_does_not(make_record: Make) -> None:
+    def tuned(name: str, minute: int, **unlabelled: str) -> Record:
+        protocol = {"data": "d", "recipe": {"tricks": {name: {}}}, **unlabelled}
+        return make_record(
+            f"net~{name}",
+            task="finetune",
+            metrics={"tuned_top1": 70.0},
+            protocol=protocol,
+            environment=at(minute),
+        )
+
+    def names(selection: Selection) -> set[str]:
+        return {record.backbone for record in selection.kept}
+
+    plain, pseudo = tuned("plain", 1), tuned("plain+pseudo_labels", 2, unlabelled="u")
+    for records in ([plain, pseudo], [tuned("plain", 3), pseudo]):
+        assert names(select_comparable(records)) == {"net~plain", "net~plain+pseudo_labels"}
+    other = tuned("finetune+pseudo_labels", 4, unlabelled="v")
+    selection = select_comparable([plain, pseudo, other])
+    assert names(selection) == {"net~plain", "net~finetune+pseudo_labels"}
+    assert selection.groups[0].differences == ("unlabelled: u -> v",)
 
 
 def test_another_protocol_can_be_chosen_by_the_digest_that_was_named(make_record: Make) -> None:

@@ -19,6 +19,7 @@ from classification.recipes import RECIPES
 from engine.results import Metric
 from eval.ablation import drawn_orders
 from eval.image_bootstrap import ByImage
+from eval.intervals import Interval
 from eval.made import Made, known_rows
 from eval.records import Record
 from eval.sections.material import Material
@@ -28,7 +29,7 @@ from eval.shapley import shapley_values
 from eval.softened_labels import pairs_of, run_tests
 from eval.summary import RowName, make_table
 from eval.trick_pairs import Pair, find_pairs
-from eval.trick_worth import worth_of_tricks
+from eval.trick_worth import Worth, worth_of_tricks
 from tests.eval.report_material import material_of, record_of
 
 MakeRecord = Callable[..., Record]
@@ -568,6 +569,46 @@ def test_the_section_names_bundles_and_what_holm_takes_back(make_record: MakeRec
     assert "holds for this row alone; over the 2 rows" in cell.detail
     assert "holds for this row alone" not in grid_of(found).rows[0][1].detail
     _draw(found)
+
+
+def test_a_long_bundle_is_called_by_its_two_recipes(make_record: MakeRecord) -> None:
+    """Its table 6: `efficient` is `standard` with five tricks at once."""
+    gains = {"resnet50d_standard": [0.0, 0.1, 0.2], "resnet50d_efficient": [2.0, 2.1, 2.9]}
+    found = section(material(rows_of(make_record, gains)))
+    assert found is not None
+    assert isinstance(found.answer[1], Grid)
+    assert found.answer[1].rows[0][0].text == "efficient minus standard"
+    (row,) = grid_of(found).rows
+    assert row[0].text == "efficient minus standard (5 tricks added together)"
+    assert "large_batch, warmup, zero_gamma" in row[-1].detail
+    _draw(found)
+    derived = "resnet50d_mixup-warmup"  # which no recipe is called
+    gains = {"resnet50d_standard": [0.0, 0.1, 0.2], derived: [2.0, 2.1, 2.9]}
+    found = section(material(rows_of(make_record, gains)))
+    assert found is not None
+    assert grid_of(found).rows[0][0].text.startswith("large_batch + zero_gamma + ")
+
+
+def test_long_bundles_of_fine_tuning_have_names_too() -> None:
+    def worth(*rows: str) -> Worth:
+        pairs = [Pair(trick="x", having=f"{n}~finetune", lacking=f"{n}~plain") for n in rows]
+        pairs += [Pair(trick="x", having="net~linear", lacking="net~plain")] * (not rows)
+        difference = Interval(mean=1.0, std=None, n=1, ci95=None)
+        return Worth(
+            trick="x",
+            metric="tuned_top1",
+            difference=difference,
+            units="",
+            differences={pair: {0: 1.0} for pair in pairs},
+            p_value=None,
+            verdict=None,
+            bundle=("a", "b", "c", "d"),
+        )
+
+    assert worth("net", "/a/path").recipes == "finetune minus plain"
+    mixed = replace(worth("net"), differences={**worth("net").differences, **worth().differences})
+    assert mixed.recipes is None
+    assert replace(worth("net"), bundle=("a", "b")).recipes is None
 
 
 def _draw(found: Section) -> None:

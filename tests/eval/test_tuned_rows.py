@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from backbones.artifact import save_artifact
 from backbones.catalog import UnknownNameError
 from backbones.create import create_backbone
 from benchmarks.schema import Benchmark, FineTuneBudget
+from classification.finetune_task import FineTuneTask
 from eval.ablation import Wish, ablate_all
 from eval.listing import make_listing, to_text
 from eval.made import known_rows
@@ -185,6 +187,23 @@ def test_the_table_says_what_differences_are_to(make_record: Make) -> None:
     assert score is not None
     assert score.delta is not None
     assert score.delta.mean == 5.0
+
+
+def test_progress_names_a_row_as_the_table_does(benchmark_mini: Benchmark, tmp_path: Path) -> None:
+    artifact = tmp_path / "somewhere" / "made-s0"
+    save_artifact(artifact, create_backbone("resnet18d", width=0.25), {"weights": "random"})
+    names = ("scratch:resnet18d~plain", f"{artifact}~plain")
+    plan = plan_of(own(benchmark_mini), *names)
+    said = {}
+    for job in plan.jobs:
+        if job.kind == "finetune":
+            row = job.command[job.command.index("--row") + 1]
+            task: Any = SimpleNamespace(row=row, seed=job.seed)
+            said[job.spec.name] = FineTuneTask.label.fget(task)  # type: ignore[attr-defined]
+    assert said == {
+        names[0]: "fine-tuning, scratch:resnet18d~plain, seed 0",
+        names[1]: "fine-tuning, …/made-s0~plain, seed 0",
+    }
 
 
 def test_the_benchmarks_recipe_is_that_of_a_name_without_one(benchmark_mini: Benchmark) -> None:
