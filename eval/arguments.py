@@ -27,7 +27,8 @@ _SPEC_HELP = (
 )
 _RUN = (
     "Pretrains backbones, fine-tunes a detector and a segmentor on each and on its control "
-    "from random weights, and tabulates what comes of it. What is done already is not done "
+    "from random weights (a classifier of one's own images, SPEC~RECIPE, beside SPEC~plain), "
+    "and tabulates what comes of it. What is done already is not done "
     "again; several runs may share one --out. Exit code 0: all done; 1: some job failed, or "
     "the run had to stop; 2: wrong usage; 130, 143: ended by Ctrl-C, SIGTERM."
 )

@@ -42,7 +42,8 @@ class Chains:
     argument: what a job's `--benchmark` is given. digests: of the data sets, None where unknown.
     tolerate: how many unusable images a job leaves out, as this process has.
     auto_accumulate: whether a job computes in parts what memory does not hold. controls: whether
-    each backbone is compared with random weights, which are of the benchmark's width.
+    backbones without a recipe of fine-tuning in their name are compared with random weights, which
+    are of the benchmark's width.
     """
 
     benchmark: Benchmark
@@ -65,7 +66,7 @@ class Chains:
         """Adds the chain of one backbone and seed; gives (task, record key) of its cells: of a
         backbone with a recipe of fine-tuning those of that task alone."""
         own = spec.untuned
-        if spec.kind == "artifact" and spec.compared_with == spec.control and self.controls:
+        if spec.kind == "artifact" and spec.tuning is None and self.controls:
             self.check_width(spec)
         identity = self.identity(own, seed)
         artifact, maker = self.add_backbone(own, identity, seed)

@@ -20,7 +20,6 @@ class Cell:
     """One place of the table: the record under `key` belongs to this row, task and seed."""
 
     row: Spec
-    compared_with: Spec | None
     task: TaskName
     seed: int
     key: str
@@ -50,8 +49,9 @@ class Plan:
         found = []
         for cell in self.cells:
             if (record := records.by_key.get(cell.key)) is not None:
-                control = None if cell.compared_with is None else cell.compared_with.name
-                names = {"backbone": cell.row.name, "control": control, "tricks": cell.row.tricks}
+                row = cell.row
+                control = None if row.is_control else row.control.name
+                names = {"backbone": row.name, "control": control, "tricks": row.tricks}
                 found.append(record.model_copy(update=names))
         return found
 
@@ -67,6 +67,7 @@ def make_plan(
     benchmark_argument: str | None = None,
     digests: Mapping[str, str] | None = None,
     controls: bool = True,
+    baseline: str | None = None,
     tolerate: int = 0,
     auto_accumulate: bool = False,
 ) -> Plan:
@@ -74,8 +75,9 @@ def make_plan(
 
     out: absolute. benchmark_argument: what a job's `--benchmark` is given, by default the name.
     digests: of the three data sets; None where they are not known yet, and then no job counts as
-    done. controls: whether rows that are only compared with are added. tolerate: what a job's
-    `--tolerate` is given; auto_accumulate: whether it gets that flag. Raises ValueError for a task
+    done. controls: whether rows that are only compared with are added; of rows that name their
+    recipe of fine-tuning only `baseline`, where there is one. tolerate: what a job's `--tolerate`
+    is given; auto_accumulate: whether it gets that flag. Raises ValueError for a task
     that the benchmark has no budget for, an empty list, or an artifact of another width.
     """
     tasks, seeds = tuple(dict.fromkeys(tasks)), tuple(dict.fromkeys(seeds))
@@ -93,7 +95,7 @@ def make_plan(
         )
     if not specs or not seeds:
         raise ValueError("a plan needs at least one backbone and one seed")
-    rows = _with_controls(specs) if controls else tuple(specs)
+    rows = _with_controls(specs, baseline) if controls else tuple(specs)
     chains = Chains(
         benchmark=benchmark,
         argument=benchmark_argument or benchmark.name,
@@ -107,9 +109,8 @@ def make_plan(
     cells: list[Cell] = []
     for seed in seeds:
         for row in rows:
-            reference = row.compared_with if controls else None
             for task, key in chains.add_row(row, tasks, seed):
-                cells.append(Cell(row=row, compared_with=reference, task=task, seed=seed, key=key))
+                cells.append(Cell(row=row, task=task, seed=seed, key=key))
     # Weights that are only fetched or drawn come first: what is wrong with them shows at once.
     jobs = sorted(chains.jobs.values(), key=lambda job: job.kind != "obtain")
     wanted = {cell.key for cell in cells if chains.recorded(cell.key) is None}
@@ -125,12 +126,18 @@ def make_plan(
     )
 
 
-def _with_controls(specs: Sequence[Spec]) -> tuple[Spec, ...]:
+def _with_controls(specs: Sequence[Spec], baseline: str | None) -> tuple[Spec, ...]:
     """The backbones, those that are compared with one row together and that row below them."""
+    compared = {spec: spec.compared_with for spec in specs}
+    if baseline is not None:
+        compared = {
+            spec: other if spec.tuning is None or (other and other.name == baseline) else None
+            for spec, other in compared.items()
+        }
     rows: dict[str, Spec] = {}
-    for reference in dict.fromkeys(spec.compared_with or spec for spec in specs):
-        for spec in specs:
-            if spec.compared_with == reference:
+    for reference in dict.fromkeys(other or spec for spec, other in compared.items()):
+        for spec, other in compared.items():
+            if other == reference:
                 rows[spec.name] = spec
         rows[reference.name] = reference
     return tuple(rows.values())

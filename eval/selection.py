@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from classification.recipes import FINE_TUNINGS
 from eval.jobs import TASKS, TRANSFERS
 from eval.protocol_difference import differences, protocol_digest
 from eval.recording import as_planned
 from eval.records import Record, TaskName, canonical
-from eval.specs import compared_with
+from eval.specs import PLAIN, compared_with, tuning_of, weights_of
 from eval.summary import RowName
 
 Reason = Literal["protocol", "pretraining", "weights", "size", "untransferred", "later"]
@@ -22,6 +23,7 @@ _COMPARED: dict[TaskName, frozenset[str]] = {
 """Of a protocol: what the rows of a table are there to compare."""
 _UNLABELLED = "unlabelled"
 """In the protocol of a fine-tuning that learns from unlabelled images: their digest."""
+_PLAIN_RECIPE = canonical(FINE_TUNINGS[PLAIN].canonical())
 _SHORTEST_DIGEST = 4
 _SIZE = "backbone_parameters"
 """In a record's cost; the same for all weights of an architecture and width."""
@@ -74,7 +76,7 @@ def select_comparable(records: Iterable[Record], protocols: Sequence[str] = ()) 
     Raises ValueError where one is that of no protocol, or of several.
     """
     everything = sorted(records, key=_age)
-    protocol_of = _with_unlabelled({record.key: conditions(record) for record in everything})
+    protocol_of = _with_unlabelled(everything, protocols)
     digest_of = {r.key: protocol_digest(r.task, protocol_of[r.key]) for r in everything}
     chosen = _chosen(everything, digest_of, protocols)
     groups: list[LeftOut] = []
@@ -156,16 +158,26 @@ def conditions(record: Record) -> dict[str, Any]:
     return {key: value for key, value in planned.items() if key not in compared}
 
 
-def _with_unlabelled(conditions_of: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """By record key, the oldest first. What does not learn from the unlabelled images does not
-    record them, and stands beside what does: it gets those of the newest that is otherwise alike.
+def _with_unlabelled(
+    records: Sequence[Record], protocols: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """The conditions by record key. What does not learn from the unlabelled images does not record
+    them, and stands beside what does: it gets those of the newest result that is otherwise alike,
+    or of a protocol that is asked for.
     """
+    conditions_of = {record.key: conditions(record) for record in records}
+
+    def counts(record: Record) -> tuple[bool, bool]:
+        digest = protocol_digest(record.task, conditions_of[record.key])
+        return any(digest.startswith(text.lower()) for text in protocols), record.is_final
+
     newest: dict[str, Any] = {}
-    for found in conditions_of.values():
-        if _UNLABELLED in found:
-            newest[_without_unlabelled(found)] = found[_UNLABELLED]
+    learning = [record for record in records if _UNLABELLED in conditions_of[record.key]]
+    for record in sorted(learning, key=counts):  # and the oldest first
+        found = conditions_of[record.key]
+        newest[_without_unlabelled(found)] = found[_UNLABELLED]
     if not newest:
-        return dict(conditions_of)
+        return conditions_of
     return {
         key: {_UNLABELLED: newest[alike], **found}
         if (alike := _without_unlabelled(found)) in newest
@@ -207,21 +219,22 @@ def _one_lineage_each(records: Sequence[Record]) -> tuple[list[Record], list[Lef
     best: dict[str, tuple[int, str]] = {}
     for record in records:
         rank = (1 + record.is_final) * (record.task in TRANSFERS)
-        if rank >= best.get(record.backbone, (0, ""))[0]:  # later ones come later
-            best[record.backbone] = (rank, record.lineage)
+        weights = weights_of(record.backbone)  # which all recipes of fine-tuning share
+        if rank >= best.get(weights, (0, ""))[0]:  # later ones come later
+            best[weights] = (rank, record.lineage)
     older: dict[tuple[str, str], list[Record]] = {}
     kept = []
     pretrained = {}
     for record in records:
         if record.task == "classification":
             pretrained[record.lineage] = as_planned(record.protocol)
-        if record.lineage == best[record.backbone][1]:
+        if record.lineage == best[weights_of(record.backbone)][1]:
             kept.append(record)
         else:
             older.setdefault((record.backbone, record.lineage), []).append(record)
     groups = []
     for (backbone, lineage), out in older.items():
-        instead = best[backbone][1]
+        instead = best[weights_of(backbone)][1]
         differing: tuple[str, ...] = ()
         if lineage in pretrained and instead in pretrained:
             differing = differences(pretrained[lineage], pretrained[instead])
@@ -230,8 +243,8 @@ def _one_lineage_each(records: Sequence[Record]) -> tuple[list[Record], list[Lef
 
 
 def _one_size_each(records: Sequence[Record]) -> tuple[list[Record], list[LeftOut]]:
-    """Of each control and the rows above it those of one width, which no fine-tuning's protocol
-    says: the same architecture of another width has another number of parameters.
+    """Of each control and the rows that share it those of one width, which no protocol of a
+    fine-tuning says: the same architecture of another width has another number of parameters.
 
     The size that counts is that of what was pretrained, else of the newest row, else of the newest
     control. A record whose size is not known stays.
@@ -240,14 +253,15 @@ def _one_size_each(records: Sequence[Record]) -> tuple[list[Record], list[LeftOu
     counting: dict[str, tuple[bool, bool, str, float]] = {}
     for record in records:
         if (size := size_of.get(record.lineage)) is not None:
-            control = record.control or record.backbone
+            control = weights_of(record.control or record.backbone)
             pretrained = record.task == "classification"
             found = (pretrained, record.control is not None, record.finished, size)
             counting[control] = max(found, counting.get(control, found))
     kept: list[Record] = []
     others: dict[tuple[str, float], list[Record]] = {}
     for record in records:
-        control, size = record.control or record.backbone, size_of.get(record.lineage)
+        control = weights_of(record.control or record.backbone)
+        size = size_of.get(record.lineage)
         if size is None or size == counting[control][-1]:
             kept.append(record)
         else:
@@ -283,14 +297,31 @@ def _age(record: Record) -> tuple[str, str]:
     return record.finished, record.key
 
 
+def _is_plain(record: Record) -> bool:
+    """A plain fine-tuning, whatever its row is named: a benchmark's recipe, another path."""
+    recipe = record.protocol.get("recipe") if record.task == "finetune" else None
+    return recipe is not None and canonical(recipe) == _PLAIN_RECIPE
+
+
 def _rows(records: Sequence[Record]) -> tuple[RowName, ...]:
     """Those with fewer tricks first, then in the order of their first records; each control below
     its own. So the first row, to which the report's sections compare, is the plainest recipe."""
+    rows_there = {record.backbone for record in records}
+    plain = {r.lineage: r.backbone for r in records if _is_plain(r)}
+
+    def reference(record: Record) -> str | None:
+        """Its name, or that of another row with the same content; else the recorded control."""
+        named = compared_with(record.backbone, record.control)
+        if named is None or named in rows_there:
+            return named
+        found = plain.get(record.lineage) if tuning_of(record.backbone) else None
+        if found is not None and found != record.backbone:
+            return found
+        return record.control if record.control in rows_there else named
+
     names = {
         record.backbone: RowName(
-            backbone=record.backbone,
-            control=compared_with(record.backbone, record.control),
-            tricks=record.tricks,
+            backbone=record.backbone, control=reference(record), tricks=record.tricks
         )
         for record in records
     }

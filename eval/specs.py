@@ -79,8 +79,8 @@ class Spec:
 
     @property
     def control(self) -> Spec:
-        """The same architecture from random weights, fine-tuned with the same recipe; a control is
-        its own."""
+        """The same architecture from random weights, fine-tuned with the same recipe, as it stands
+        in records; of random weights themselves. What a row is compared with: `compared_with`."""
         if self.is_control:
             return self
         name = f"scratch:{self.architecture}"
@@ -124,6 +124,12 @@ def compared_with(name: str, control: str | None) -> str | None:
     if found is None:
         return control
     return None if found["recipe"] == PLAIN else f"{found['backbone']}~{PLAIN}"
+
+
+def weights_of(name: str) -> str:
+    """The name of a row without its recipe of fine-tuning."""
+    found = _TUNED.fullmatch(name)
+    return name if found is None else found["backbone"]
 
 
 def tuning_of(name: str) -> str | None:

@@ -15,7 +15,7 @@ from eval.intervals import Interval, interval, paired_difference
 from eval.jobs import TASK_FACTS, TRANSFERS
 from eval.records import Record, Status, TaskName
 from eval.significance import LEVEL, Verdict, holm, paired_t, verdict_of
-from eval.specs import expected_tasks, tuning_of
+from eval.specs import PLAIN, expected_tasks, tuning_of
 from eval.text import in_one_line
 
 if TYPE_CHECKING:
@@ -119,10 +119,10 @@ class Table:
         """What a difference is to, in words."""
         if self.baseline is not None and self.baseline_chosen:
             return f"the baseline {in_one_line(self.baseline)}"
-        controls = {row.name.control for row in self.rows} - {None}
-        if controls and all(tuning_of(name or "") for name in controls):
+        tuned = {tuning_of(row.name.control) for row in self.rows if row.name.control}
+        if tuned == {PLAIN}:
             return "plain fine-tuning"
-        return "the control"
+        return "the control (plain fine-tuning of SPEC~RECIPE)" if PLAIN in tuned else "the control"
 
 
 def make_table(
@@ -150,6 +150,8 @@ def make_table(
     names = [*TASK_OF_METRIC, *sorted(found - set(TASK_OF_METRIC))]
     controls = dict.fromkeys(row.control or row.backbone for row in rows)
     control_of_all = next(iter(controls)) if len(controls) == 1 else None
+    if control_of_all not in by_row:
+        control_of_all = None
     made = [_row(name, baseline or name.control, by_row, names, tasks, bootstrap) for name in rows]
     lower = {
         name

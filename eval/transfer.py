@@ -51,7 +51,8 @@ if TYPE_CHECKING:
 class Question:
     """What the user asks. out: absolute. command: as typed, for the records.
 
-    controls: whether each backbone stands beside its own architecture from random weights.
+    controls: whether each backbone stands beside what it is compared with, see
+    `Spec.compared_with`.
     tolerate: how many unusable images may be left out. full: whether every byte of the data is
     compared with what it was. auto_accumulate: whether a batch that does not fit into memory is
     computed in parts. ablation: what `specs` were derived for; skipped: what of it has to be left
@@ -87,6 +88,7 @@ class Question:
             benchmark_argument=self.benchmark_argument,
             digests=digests,
             controls=self.controls,
+            baseline=self.baseline,
             tolerate=self.tolerate,
             auto_accumulate=self.auto_accumulate,
         )
@@ -148,10 +150,7 @@ def ask(
     plan = question.plan(Records(by_key={}), None)
     if baseline is not None:
         rows = [spec.name for spec in plan.rows]
-        name = find_baseline(baseline, rows)
-        # Rows that name their recipe are compared with that one alone: none is added beside them.
-        enough = all(spec.tuning for spec in specs) and name in {spec.name for spec in specs}
-        question = replace(question, baseline=name, controls=controls and not enough)
+        question = replace(question, baseline=find_baseline(baseline, rows))
     check_specs(question.specs, loaded, question.tasks)
     return question
 
@@ -281,7 +280,7 @@ class Run:
         outcome, tracking = self.work()
         found = read_records(self.layout.records)
         records = plan.select(found)
-        rows = [_row_name(spec, controls=self.question.controls) for spec in plan.rows]
+        rows = [_row_name(spec, plan) for spec in plan.rows]
         evidence = EvidenceReader([self.layout], screen.say)
         bootstrap = make_bootstrap(records, evidence)
         table = make_table(
@@ -461,7 +460,7 @@ def _say_ablation(screen: Screen, question: Question, plan: Plan) -> None:
             screen.say(line)
 
 
-def _row_name(spec: Spec, *, controls: bool) -> RowName:
-    reference = spec.compared_with if controls else None
-    control = None if reference is None else reference.name
+def _row_name(spec: Spec, plan: Plan) -> RowName:
+    reference = spec.compared_with
+    control = reference.name if reference in plan.rows else None
     return RowName(backbone=spec.name, control=control, tricks=spec.tricks)

@@ -101,7 +101,9 @@ def _not_compared(metric: str, table: Table, scores: Mapping[str, Score]) -> str
     if any(score.untested for score in scores.values()):
         return f"of one seed, so that no difference from {table.reference} is tested"
     if not table.baseline_chosen:
-        return "no row stands beside its control, so nothing says what pretraining adds"
+        if table.reference == "the control":
+            return "no row stands beside its control, so nothing says what pretraining adds"
+        return "no row stands beside SPEC~plain, so nothing says what the techniques add"
     if table.baseline in scores:
         return f"no row shares a seed with {table.reference}"
     return f"{table.reference} has no {TITLES.get(metric, metric)}, so that nothing is compared"

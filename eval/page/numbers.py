@@ -254,7 +254,8 @@ def _seeds_grid(records: Sequence[Record], files: Mapping[str, str]) -> Grid:
 
 
 def _facts(row: Row, records: Sequence[Record]) -> Iterable[tuple[str, str]]:
-    yield "Control", row.name.control or "this is one"
+    if row.name.control is not None:
+        yield "Control", row.name.control
     if row.name.tricks:
         yield "Tricks", ", ".join(row.name.tricks)
     for record in records:

@@ -169,7 +169,7 @@ def how_measured(found: Iterable[Difference]) -> str:
     return words[:1].upper() + words[1:]
 
 
-SEVERAL = "the control or the plainest row of its architecture"
+SEVERAL = "the control, plain fine-tuning, or the plainest row of its architecture"
 """What rows of several references are compared with, in words: see `Material.reference_row`."""
 
 

@@ -146,6 +146,11 @@ def test_what_learns_from_unlabelled_images_stands_beside_what_does_not(make_rec
     selection = select_comparable([plain, pseudo, other])
     assert names(selection) == {"net~plain", "net~finetune+pseudo_labels"}
     assert selection.groups[0].differences == ("unlabelled: u -> v",)
+    asked = select_comparable([plain, pseudo, other], [selection.groups[0].digest[:8]])
+    assert names(asked) == {"net~plain", "net~plain+pseudo_labels"}
+    failed = other.model_copy(update={"status": "failed", "message": "x", "metrics": {}})
+    kept = names(select_comparable([plain, pseudo, failed]))
+    assert kept == {"net~plain", "net~plain+pseudo_labels"}
 
 
 def test_another_protocol_can_be_chosen_by_the_digest_that_was_named(make_record: Make) -> None:

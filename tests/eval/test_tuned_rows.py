@@ -13,7 +13,9 @@ from backbones.artifact import save_artifact
 from backbones.catalog import UnknownNameError
 from backbones.create import create_backbone
 from benchmarks.schema import Benchmark, FineTuneBudget
+from classification.derived import find_recipe
 from classification.finetune_task import FineTuneTask
+from classification.recipes import FINE_TUNING
 from eval.ablation import Wish, ablate_all
 from eval.listing import make_listing, to_text
 from eval.made import known_rows
@@ -25,7 +27,7 @@ from eval.selection import select_comparable
 from eval.show import show
 from eval.show import to_text as shown_text
 from eval.specs import compared_with, parse_spec, parse_specs
-from eval.summary import RowName, make_table
+from eval.summary import RowName, Table, make_table
 from eval.transfer import ask
 
 Make = Callable[..., Record]
@@ -35,6 +37,10 @@ def own(benchmark: Benchmark, **changes: Any) -> Benchmark:
     """The benchmark with images of one's own."""
     budget = FineTuneBudget(root=Path("/nowhere"), image_size=64, resize_size=72, **changes)
     return benchmark.model_copy(update={"finetune": budget})
+
+
+def at(minute: int) -> dict[str, str]:
+    return {"finished": f"2026-01-01T00:{minute:02d}:00.000+00:00"}
 
 
 def plan_of(benchmark: Benchmark, *names: str, tasks: Any = ("finetune",)) -> Plan:
@@ -128,14 +134,27 @@ def test_a_row_with_a_recipe_has_that_task_alone_and_stands_beside_plain(
         ("resnet50d_cosine~linear", "finetune"),
         ("resnet50d_cosine~plain", "finetune"),
     ]
-    compared = [cell.compared_with and cell.compared_with.name for cell in plan.cells]
-    assert compared == ["resnet50d_cosine~plain", None]
     named = plan_of(own(benchmark_mini), "resnet50d_cosine~plain", "scratch:resnet50d~linear")
     assert [row.name for row in named.rows] == [
         "resnet50d_cosine~plain",
         "scratch:resnet50d~linear",
         "scratch:resnet50d~plain",
     ]
+
+
+def test_of_several_backbones_only_the_baseline_is_added(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text('[finetune]\nroot = "photographs"\n')
+    asked = ["scratch:resnet18d~linear", "scratch:resnet18b~linear", "scratch:resnet18c"]
+    question = ask(
+        asked,
+        benchmark=str(tmp_path / "own.toml"),
+        seeds=[0],
+        out=str(tmp_path / "out"),
+        command="trickle run",
+        baseline="scratch:resnet18d~plain",
+    )
+    rows = [row.name for row in question.plan(Records(by_key={}), None).rows]
+    assert sorted(rows) == sorted([*asked, "scratch:resnet18d~plain"])
 
 
 @pytest.mark.parametrize(
@@ -175,18 +194,60 @@ def test_a_row_of_a_record_is_compared_as_that_of_a_plan(
     assert compared_with(row, control) == reference
 
 
+def table_of(*records: Record) -> Table:
+    """As `trickle report` makes it."""
+    found = select_comparable(records)
+    return make_table(
+        found.kept, benchmark="b", rows=found.rows, seeds=found.seeds, tasks=found.tasks
+    )
+
+
+def deltas(table: Table) -> dict[str, float | None]:
+    scores = {row.name.backbone: row.metrics["tuned_top1"] for row in table.rows}
+    return {
+        name: None if score is None or score.delta is None else score.delta.mean
+        for name, score in scores.items()
+    }
+
+
+PLAINLY = {"recipe": find_recipe("plain", FINE_TUNING).canonical()}
+
+
 def test_the_table_says_what_differences_are_to(make_record: Make) -> None:
-    records = [
-        tuned(make_record, "x~finetune", 65.0, "b", control="x~plain"),
-        tuned(make_record, "x~plain", 60.0, "a"),
+    finetune = tuned(make_record, "x~finetune", 65.0, "b", control="scratch:x~finetune")
+    plain = tuned(make_record, "x~plain", 60.0, "a", control="scratch:x~plain")
+    table = table_of(finetune, plain)
+    assert (table.reference, table.baseline) == ("plain fine-tuning", "x~plain")
+    assert deltas(table) == {"x~finetune": 5.0, "x~plain": None}
+    alone = table_of(finetune)
+    assert (alone.baseline, deltas(alone)) == (None, {"x~finetune": None})
+    bare = tuned(make_record, "x", 62.0, "c", control="scratch:x", tricks=())
+    control = tuned(make_record, "scratch:x", 22.0, "c", tricks=(), lineage="b" * 16)
+    mixed = table_of(finetune, plain, bare, control)
+    assert deltas(mixed) == {"x~finetune": 5.0, "x~plain": None, "x": 40.0, "scratch:x": None}
+    assert mixed.reference == "the control (plain fine-tuning of SPEC~RECIPE)"
+
+
+def test_no_row_is_compared_with_plain_fine_tuning_of_other_weights(make_record: Make) -> None:
+    """As where the file behind a name is another one now, and plain was not trained again."""
+    old = [
+        tuned(make_record, name, value, "a", environment=at(minute))
+        for minute, (name, value) in enumerate([("x@w~plain", 60.0), ("x@w~linear", 65.0)])
     ]
-    rows = [RowName(backbone=r.backbone, control=r.control) for r in records]
-    table = make_table(records, benchmark="b", rows=rows, seeds=(0,), tasks=("finetune",))
-    assert table.reference == "plain fine-tuning"
-    score = table.rows[0].metrics["tuned_top1"]
-    assert score is not None
-    assert score.delta is not None
-    assert score.delta.mean == 5.0
+    new = tuned(make_record, "x@w~linear", 80.0, "b", lineage="b" * 16, environment=at(5))
+    assert deltas(table_of(*old)) == {"x@w~plain": None, "x@w~linear": 5.0}
+    assert deltas(table_of(*old, new)) == {"x@w~linear": None}
+
+
+def test_one_content_is_one_reference_however_it_is_written(make_record: Make) -> None:
+    """A path in two ways, a benchmark's recipe without a name, the control of older records."""
+    linear = tuned(make_record, "./runs/a~linear", 65.0, "b", control="scratch:x~linear")
+    plain = {"protocol": {**linear.protocol, **PLAINLY}, "control": "scratch:x~plain"}
+    for name in ("runs/a~plain", "runs/a"):
+        found = deltas(table_of(linear, tuned(make_record, name, 60.0, "a", **plain)))
+        assert found["./runs/a~linear"] == 5.0
+    random = tuned(make_record, "scratch:x~linear", 20.0, "b", lineage="b" * 16)
+    assert deltas(table_of(linear, random))["./runs/a~linear"] == 45.0
 
 
 def test_progress_names_a_row_as_the_table_does(benchmark_mini: Benchmark, tmp_path: Path) -> None:
