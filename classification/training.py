@@ -85,8 +85,9 @@ def build_classifier(
     """The paper's initialization (timm's models keep their own), then what the tricks change.
 
     start: an artifact whose backbone is taken instead, of its own architecture and width. The
-    head is drawn from the seed all the same. Gives the tricks' remarks as well: where one has
-    nothing to change in this network.
+    head on it begins with zeros (Dosovitskiy et al. 2021, ViT, arXiv:2010.11929, section 3.2): one
+    that is drawn is sure of nonsense where features are large, and teaches the backbone that first.
+    Gives the tricks' remarks as well: where one has nothing to change in this network.
     """
     seed_globally([seed])
     if start is not None:
@@ -104,6 +105,8 @@ def build_classifier(
         hidden=tuning.hidden,
         hidden_dropout=tuning.hidden_dropout,
     )
+    if start is not None:
+        nn.init.zeros_(classifier.head.weight)
     remarks = [trick.initialize(classifier, seed=seed) for trick in recipe.acting]
     if recipe.representation is not None:
         set_input_channels(backbone, recipe.representation.channels)

@@ -44,7 +44,6 @@ plain = Recipe(
     epochs=20,
     schedule=StepDecay((14,)),
     augmentation=_SQUARE,
-    channels_last=True,
 )
 finetune = (
     plain

@@ -299,7 +299,7 @@ def test_a_head_that_is_none_is_refused(
         load_classifier(tmp_path / "a")
 
 
-def test_a_training_starts_from_an_artifact_under_a_head_of_the_seed(
+def test_a_training_starts_from_an_artifact_under_a_head_of_zeros(
     tmp_path: Path, classifier: Classifier
 ) -> None:
     used_to = Preprocessing(mean=(1, 2, 3), std=(4, 5, 6), channel_order="BGR")
@@ -307,19 +307,24 @@ def test_a_training_starts_from_an_artifact_under_a_head_of_the_seed(
         tmp_path / "a", classifier.backbone, {"weights": "trained", "preprocessing": used_to}
     )
 
-    def built(seed: int, start: Path | None) -> Classifier:
+    def built(seed: int, recipe: Recipe) -> Classifier:
         found, notes = build_classifier(
-            "resnet18d", Recipe(), width=0.125, num_classes=4, seed=seed, start=start
+            "resnet18d", recipe, width=0.125, num_classes=4, seed=seed, start=tmp_path / "a"
         )
         assert notes == ()
         return found
 
-    started, random = built(3, tmp_path / "a"), built(4, tmp_path / "a")
+    started = built(3, Recipe())
     for name, tensor in classifier.backbone.state_dict().items():
         assert torch.equal(started.backbone.state_dict()[name], tensor)
     assert started.backbone.preprocessing == used_to
-    assert torch.equal(started.head.weight, built(3, tmp_path / "a").head.weight)
-    assert not torch.equal(started.head.weight, random.head.weight)
+    hidden = Recipe() | HiddenLayers(units=(8,))
+    for one in (started, built(3, hidden)):
+        logits = one.eval()(100 * torch.randn(2, 3, 32, 32))
+        assert torch.equal(logits, torch.zeros(2, 4))  # however large the features: a loss of ln 4
+    layers = [built(seed, hidden).head.hidden[0].weight for seed in (3, 3, 4)]
+    assert torch.equal(layers[0], layers[1])
+    assert not torch.equal(layers[0], layers[2])
 
 
 def test_images_come_in_the_order_of_the_networks_channels() -> None:
