@@ -56,6 +56,11 @@ class FineTuneTask:
     def pseudo_labels(self) -> PseudoLabels | None:
         return pseudo_labels_of(self.found_recipe)
 
+    @property
+    def has_folds(self) -> bool:
+        """Whether several classifiers are trained, each on a part of the images."""
+        return self.budget.validation != "holdout"
+
     def plan(self, images: int) -> TrainingPlan:
         """Of a fold that is fitted to so many images."""
         return training_plan(

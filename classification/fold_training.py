@@ -219,7 +219,7 @@ def _export(
             "notes": {
                 "fine_tuned_from": task.card.sha256,
                 "measured_on": "validation images" if task.test is None else "test images",
-                **({"one_of_several": _one_of_several(which)} if "fold" in which else {}),
+                **({"one_of_several": _one_of_several(which)} if task.has_folds else {}),
                 **{
                     name: round(value, 2)
                     for name in _ON_THE_CARD

@@ -29,6 +29,7 @@ _MEMORY = 0.9  # of the running average that tells divergence: a single bad batc
 _FEWEST = 10
 _WON_BACK = 0.75  # of the fall before: so much of it lost is a divergence, too
 _SURE = 2.5  # standard errors: independent losses about one value fall by more in 4% of all tests
+_FEW = 16  # so many losses leave half of their scatter in what is off a curve that is fit to them
 _MOST_CORRELATION = 0.6  # of neighbouring losses; a fall within a few steps looks like more
 _SMALLEST_FALL = 1e-4  # of the loss
 _RATES, _LOSSES, _FOUND = "range_rates", "range_losses", "range_found"
@@ -134,7 +135,7 @@ def suggest(rates: npt.ArrayLike, losses: Sequence[float], *, rule: Rule, steps:
     raw = _bounded(values, end)
     smooth = _averaged(raw, steps)[:end]
     start, lowest = float(raw[:first].mean()), first + int(smooth[first:].argmin())
-    _check_fall(values[:end], start, float(smooth[lowest]), lowest, steps, tried)
+    _check_fall(raw, end, start, float(smooth[lowest]), lowest, steps, tried)
     if rule == "minimum":
         rate = tried[lowest] / 10
     elif rule == "steepest":
@@ -167,18 +168,25 @@ def _first_divergence(losses: _Values, first: int, steps: int) -> int:
 
 
 def _check_fall(
-    losses: _Values, start: float, least: float, lowest: int, steps: int, rates: _Values
+    losses: _Values,
+    end: int,
+    start: float,
+    least: float,
+    lowest: int,
+    steps: int,
+    rates: _Values,
 ) -> None:
     """ValueError where losses that only scatter about one value would fall by as much in more than
     4% of all tests; where neighbouring ones are correlated, by 0.5, in more than a tenth.
 
-    start: the mean of the first tenth; least: the smoothed one at `lowest`.
+    losses: bounded; of the first `end` is chosen. start: the mean of the first tenth; least: the
+    smoothed one at `lowest`.
     """
-    # Of those until the lowest: behind it the loss may climb.
-    scatter = _scatter(losses[: max(lowest + 1, len(losses) // 2)])
-    weights = _averaged(np.eye(len(losses)), steps)[lowest]  # at the end one loss counts for many
+    scatter = _scatter(losses, lowest)
+    weights = _averaged(np.eye(end), steps)[lowest]  # at the end one loss counts for many
     error = scatter * math.sqrt(1 / (steps // 10) + float(weights @ weights))
-    if not start - least > max(_SURE * error, _SMALLEST_FALL * abs(start)):
+    sure = _SURE * (1 + _FEW / len(losses))
+    if not start - least > max(sure * error, _SMALLEST_FALL * abs(start)):
         raise ValueError(
             f"the range test suggests no learning rate: between {rates[0]:.2g} and {rates[-1]:.2g} "
             f"the loss begins at {start:.4g} and its lowest is {least:.4g}, no fall beyond its "
@@ -187,13 +195,21 @@ def _check_fall(
         )
 
 
-def _scatter(losses: _Values) -> float:
+def _scatter(losses: _Values, lowest: int) -> float:
     """The deviation of independent losses whose means would scatter as those of these do.
 
-    By the differences of neighbours and of next but one, which a slow fall hardly moves: of a
-    first-order autoregression with correlation r these are s^2 (1 - r) and s^2 (1 - r^2).
+    Of what is off the nearest curve that only falls until `lowest` and only climbs behind it: in
+    few steps the fall itself goes far from one loss to the next. By the differences of neighbours
+    and of next but one: of a first-order autoregression with correlation r these are s^2 (1 - r)
+    and s^2 (1 - r^2).
     """
-    near, far = (float(np.mean((losses[by:] - losses[:-by]) ** 2)) / 2 for by in (1, 2))
+    from scipy.optimize import isotonic_regression
+
+    curve = losses.copy()
+    curve[lowest:] = isotonic_regression(losses[lowest:]).x
+    curve[: lowest + 1] = isotonic_regression(losses[: lowest + 1], increasing=False).x
+    off = losses - curve
+    near, far = (float(np.mean((off[by:] - off[:-by]) ** 2)) / 2 for by in (1, 2))
     if not near:
         return 0.0
     correlation = min(max(0.0, far / near - 1), _MOST_CORRELATION)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,9 @@ _Drawn = tuple[tuple[int, float], tuple[Places, Places]]  # its distance, its fi
 
 CANDIDATES = 100
 """Of a hold-out by groups, which scikit-learn does not stratify: drawn, and a good one is taken."""
+_AT_LEAST = 1000
+"""So many are looked at before a hold-out is refused, however many hold-outs are asked for: so a
+refusal names a number that is possible."""
 _SHOWN_CLASSES = 10
 
 
@@ -139,14 +143,14 @@ class _Images:
                 f"validation_share be {'more' if held < classes else 'less'}, or add images"
             )
         # Each is drawn after the ones before it, so that more candidates change none of them.
-        splitter = StratifiedShuffleSplit(count * CANDIDATES, test_size=share, random_state=seed)
+        most = max(_AT_LEAST, count * CANDIDATES)
+        splitter = StratifiedShuffleSplit(most, test_size=share, random_state=seed)
         found: dict[bytes, tuple[Places, Places]] = {}
-        for fit, held_out in splitter.split(self.labels, self.labels):
+        for drawn, (fit, held_out) in enumerate(splitter.split(self.labels, self.labels), 1):
             found.setdefault(np.sort(held_out).tobytes(), (fit, held_out))
-            if len(found) == count:
+            if len(found) == count or drawn >= max(_AT_LEAST, (len(found) + 1) * CANDIDATES):
                 break
-        else:
-            few = len(found)
+        if (few := len(found)) < count:
             raise ValueError(
                 f"{count} hold-outs with validation_share {share:g}: of {images} images only "
                 f"{few} different {'ones were' if few > 1 else 'one was'} drawn; let "
@@ -164,15 +168,22 @@ class _Images:
             raise ValueError(
                 "all images are in one group: at least 2 are needed, one to fit and one to validate"
             )
-        splitter = GroupShuffleSplit(count * CANDIDATES, test_size=share, random_state=seed)
-        drawn = [
-            (self._distance(split[1], share), split)
-            for split in splitter.split(self.labels, self.labels, self.groups)
-        ]
+        most = max(_AT_LEAST, count * CANDIDATES)
+        splitter = GroupShuffleSplit(most, test_size=share, random_state=seed)
+        splits = splitter.split(self.labels, self.labels, self.groups)
+        drawn: list[_Drawn] = []
+
+        def until(number: int) -> list[_Drawn]:
+            more = islice(splits, max(0, number - len(drawn)))
+            drawn.extend((self._distance(split[1], share), split) for split in more)
+            return drawn[:number]
+
         found: list[tuple[Places, Places]] = []
         taken: set[bytes] = set()
-        for at in range(0, len(drawn), CANDIDATES):
-            part = _not_in(taken, drawn[at : at + CANDIDATES]) or _not_in(taken, drawn)
+        for at in range(0, count * CANDIDATES, CANDIDATES):
+            part = _not_in(taken, until(at + CANDIDATES)[at:])
+            if all(lacking for (lacking, _), _ in part):
+                part = _not_in(taken, until(_AT_LEAST))
             lacking, nearest = min((distance for distance, _ in part), default=(1, 0.0))
             if lacking and found:
                 few = len(found)

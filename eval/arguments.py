@@ -300,7 +300,8 @@ def _add_finetune_flags(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="RECIPE",
         help="what follows the ~, such as finetune, gradual or finetune-label_smoothing: a row "
-        "each, compared with the first; default: finetune, and with --unlabelled pseudo-labelling",
+        "each, compared with the first; default: linear finetune, and with --unlabelled "
+        "finetune+pseudo_labels",
     )
     _add_run_flags(parser)
     add(

@@ -19,11 +19,17 @@ def _of_one(record: Record) -> str:
     how, folds = None, 1
     if isinstance(division, dict):  # records of other programs may hold anything here
         how, folds = division.get("validation"), division.get("folds", 1)
+    # A fold that diverged has said nothing.
+    trained = sum(value is not None for value in record.per_class.get("folds", {}).values())
+    some = f"{trained} of {folds}" if trained and trained != folds else None
     if "validation_top1" in record.metrics:  # those of validation stand beside those of the test
-        several = f", by the mean of the probabilities of {folds} folds" if folds != 1 else ""
-        return f"of the test images{several}"
+        several = f", by the mean of the probabilities of {some or folds} folds"
+        return f"of the test images{several if folds != 1 else ''}"
+    if how == "kfold" and some:
+        return f"of the training images that {some} folds held out, each by the one that did"
     if how == "kfold":
         return f"of all training images, each by the one of {folds} folds that held it out"
     if how == "repeated":
-        return f"of the training images that {folds} hold-outs held out, each by those that did"
+        held = f"{some or folds} hold-outs"
+        return f"of the training images that {held} held out, each by those that did"
     return "of the training images held out for validation"

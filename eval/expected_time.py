@@ -13,6 +13,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from classification.names import architecture_of_teacher
 from classification.protocol import pretraining_protocol
 from classification.tricks.pseudo_labels import PseudoLabels
 from detection.protocol import detection_protocol
+from eval.architecture_of_record import architecture_of
 from eval.execute import default_slots, on_gpu
 from eval.jobs import Job, JobKind
 from eval.layout import Layout
@@ -32,7 +34,6 @@ from eval.plan import Plan
 from eval.recording import as_planned
 from eval.records import Record, Records, canonical, read_records
 from eval.show import training_images
-from eval.specs import tuning_of
 from segmentation.protocol import segmentation_protocol
 
 START_SECONDS = 10.0
@@ -295,9 +296,13 @@ class _Sizes:
         known = max((images for images in same if images), default=None)
         if known is None and protocol.get("stage") == "pretraining":
             return training_images(self.benchmark)
-        if known is None and protocol.get("stage") == "finetune":
-            return _own_images(self.benchmark)
+        if protocol.get("stage") == "finetune" and self.own_images is not None:
+            return max(self.own_images, known or 0.0)
         return known
+
+    @cached_property
+    def own_images(self) -> float | None:
+        return _own_images(self.benchmark)
 
     def of(self, job: Job) -> float | None:
         """GMACs of a job's backbone: those of an artifact that is given stand in its card."""
@@ -347,7 +352,7 @@ def _counted(architecture: str, width: float) -> float | None:
 def _samples(records: Iterable[Record]) -> list[_Sample]:
     found = []
     for record in records:
-        seconds, architecture = record.cost.get("seconds"), _architecture(record)
+        seconds, architecture = record.cost.get("seconds"), architecture_of(record)
         if record.status != "ok" or not seconds or architecture is None:
             continue
         # A resumed job's last process does not know of those before it.
@@ -365,13 +370,6 @@ def _samples(records: Iterable[Record]) -> list[_Sample]:
             )
         )
     return found
-
-
-def _architecture(record: Record) -> str | None:
-    control = record.control or record.backbone
-    if not control.startswith("scratch:"):
-        return None
-    return control.removeprefix("scratch:").removesuffix(f"~{tuning_of(control)}")
 
 
 def _images(record: Record) -> float | None:

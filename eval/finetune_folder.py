@@ -17,7 +17,6 @@ from backbones.atomic import atomic_directory, write_json_atomic
 from backbones.card import CARD_NAME, WEIGHTS_NAME, ArtifactError, read_card
 from classification.derived import find_recipe
 from classification.recipes import FINE_TUNING
-from classification.tricks import TRICKS
 from engine.tracking import DEFAULT_TRACKERS
 from eval.candidates import Candidates, find_candidates
 from eval.execute import on_gpu
@@ -30,10 +29,12 @@ from eval.records import Record, read_records
 from eval.screen import Screen, shown_path
 from eval.specs import parse_specs
 from eval.transfer import Question, Run, ask, dry_run, output_folder
+from eval.tuned_classifiers import classifiers_of
 
 CLASSIFIER = "classifier"
 PROXIES = "proxies.json"
-_RECIPE = "finetune"
+_RECIPES = ("linear", "finetune")
+"""By default: the first costs seconds, and is hard to beat with few images."""
 _PSEUDO = "pseudo_labels"
 _BY_VALIDATION = ("validation_top1", "tuned_top1")
 """What the classifier to export is chosen by: the second where nothing is tested."""
@@ -234,13 +235,10 @@ def _recipes(question: FolderQuestion) -> tuple[tuple[str, ...], tuple[str, ...]
         for name in question.recipes:
             find_recipe(name, FINE_TUNING)
         return tuple(dict.fromkeys(question.recipes)), ()
-    if question.unlabelled is None:
-        return (_RECIPE,), ()
-    if _PSEUDO not in TRICKS:
-        said = "Warning: no recipe learns from unlabelled images: --unlabelled changes nothing"
-        return (_RECIPE,), (said,)
-    said = "Two rows: with the unlabelled images, and without them"
-    return (_RECIPE, f"{_RECIPE}+{_PSEUDO}"), (said,)
+    names = _RECIPES if question.unlabelled is None else (*_RECIPES, f"{_RECIPES[-1]}+{_PSEUDO}")
+    return names, (
+        f"Recipes: {', '.join(names)}; the one that validates best gives the classifier",
+    )
 
 
 def _candidates(question: FolderQuestion, out: Path) -> Candidates:
@@ -283,9 +281,11 @@ def _export(run: Run) -> list[str]:
     if chosen is None:
         return ["No classifier was exported: no fine-tuning came to its end."]
     cell, record = chosen
-    place = record.environment.get("classifier", "").split(", ")[0]
-    (work,) = {job.work for job in run.plan.jobs if job.key == cell.key}
-    source, target = work / place, run.layout.root / CLASSIFIER
+    root = run.layout.root
+    lies = classifiers_of([record], [run.layout], below=root).get(record.key)
+    if lies is None:
+        return ["No classifier was exported: that of the best row is gone from its work folder"]
+    source, target = root / lies.path, root / CLASSIFIER
     try:
         card = read_card(source)
         if not _is_there(target, card.sha256):
@@ -293,8 +293,7 @@ def _export(run: Run) -> list[str]:
                 shutil.copytree(source, temporary, dirs_exist_ok=True)
     except ArtifactError as error:
         return [f"No classifier was exported: {error}"]
-    of_folds = record.environment["classifier"].count(", ") + 1
-    which = f", that of the first of {of_folds} folds" if of_folds > 1 else ""
+    which = f"; {lies.which}" if lies.which else ""
     shown = shown_path(target)
     return [
         "",

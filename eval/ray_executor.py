@@ -15,6 +15,7 @@ from typing import Any, Literal
 from weakref import WeakValueDictionary
 
 from engine.locks import Lock
+from eval.architecture_of_record import architecture_of
 from eval.errand import errand_of, software
 from eval.execute import Executor, Told, Watcher
 from eval.file_transfer import Incoming, Piece, files_below, pieces
@@ -322,8 +323,8 @@ def memory_by_kind(
         measured = record.cost.get("peak_memory_mb")
         if measured is None or record.environment.get("accelerator", "none") != "none":
             continue
-        # A control's name, its own or that beside the row, is the one that says just that.
-        architecture = (record.control or record.backbone).removeprefix("scratch:")
+        if (architecture := architecture_of(record)) is None:
+            continue
         key = (record.task, architecture)
         found[key] = max(found.get(key, 0), int(measured * _ROOM * 2**20))
     return {key: min(value, most) for key, value in found.items() if most}

@@ -34,6 +34,7 @@ _AFTER_INTERRUPT = {
     **dict.fromkeys(("run", "pretrain", "finetune", "prepare"), GOES_ON),
     "export": BEGINS_ANEW,
 }
+_ONLY_TELL = ("list", "dry_run")
 
 
 def trickle(argv: Sequence[str]) -> int:
@@ -62,7 +63,8 @@ def _dispatch(parser: argparse.ArgumentParser, program: Sequence[str], argv: Seq
     try:
         return _ANSWERS[arguments.verb](arguments, command)
     except KeyboardInterrupt as interrupt:
-        if told := _AFTER_INTERRUPT.get(arguments.verb):
+        told = _AFTER_INTERRUPT.get(arguments.verb)
+        if told and not any(getattr(arguments, flag, False) for flag in _ONLY_TELL):
             interrupt.add_note(told)
         raise
 
@@ -303,7 +305,7 @@ def _finetune(arguments: argparse.Namespace, command: str) -> int:
         tuning = tune_folder(question)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return _carried_out(tuning.execute, tuning.asked.out)
+    return _carried_out(tuning.execute, tuning.first.question)
 
 
 def _doctor(arguments: argparse.Namespace, command: str) -> int:
@@ -338,26 +340,35 @@ def _answer(
         run = Run(question)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return _carried_out(run.execute, question.out)
+    return _carried_out(run.execute, question)
 
 
-def _carried_out(execute: Callable[[], int], out: Path) -> int:
+def _carried_out(execute: Callable[[], int], question: Question) -> int:
     """A ValueError from here on is a defect of ours, and keeps its traceback."""
     try:
         return execute()
     except BrokenPipeError:
         raise
     except KeyboardInterrupt as interrupt:
-        if any((out / "records").glob("*.json")):
-            from eval.screen import shown_path
-
-            report = shlex.join(["trickle", "report", shown_path(out)])
+        if report := _report_of(question.out, question.benchmark.name):
             interrupt.add_note(f"A table of what is done so far: {visible(report)}")
         raise
     except OSError as error:
         _print_refusal(error)
         print(f"Stopped. {GOES_ON}", file=sys.stderr)
         return 1
+
+
+def _report_of(out: Path, benchmark: str) -> str:
+    """The command that tabulates what is recorded of the benchmark; empty where nothing is."""
+    from eval.records import read_records
+    from eval.screen import shown_path
+
+    there = {record.benchmark for record in read_records(out / "records").by_key.values()}
+    if benchmark not in there:
+        return ""
+    choice = ("--benchmark", benchmark) if len(there) > 1 else ()
+    return shlex.join(["trickle", "report", shown_path(out), *choice])
 
 
 def _question(

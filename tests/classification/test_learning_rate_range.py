@@ -142,6 +142,26 @@ def test_a_fall_of_two_deviations_is_found_in_the_scatter(seed: int) -> None:
     assert suggest(rates, losses.tolist(), rule="valley", steps=STEPS).diverges_at is None
 
 
+@pytest.mark.parametrize("steps", [20, 25, 30])
+@pytest.mark.parametrize("steepness", [1.5, 3.0, 6.0])
+def test_a_fall_of_eight_deviations_is_found_in_few_steps(steps: int, steepness: float) -> None:
+    """A logistic one over the decades: the steepest falls from one loss to the next but one."""
+    rates = sweep(1e-6, 1.0, steps)
+    fall = 0.8 / (1 + np.exp(-(np.log10(rates) + 2.8) * steepness))
+    rng, tests = np.random.default_rng(0), 60
+    for climb in (0.0, 6.0):  # for each decade above 10**-1.2
+        suggested = 0
+        for _ in range(tests):
+            losses = 2.35 - fall + climb * np.clip(np.log10(rates) + 1.2, 0, None)
+            losses += rng.normal(0, 0.1, steps)
+            try:
+                suggest(rates, losses.tolist(), rule="valley", steps=steps)
+                suggested += 1
+            except ValueError:
+                pass
+        assert suggested >= 0.9 * tests, climb
+
+
 @pytest.mark.parametrize("again", [1.7, 1.4, 1.1], ids=["above", "as low", "lower"])
 @pytest.mark.parametrize("rule", ["valley", "steepest", "minimum"])
 def test_a_second_fall_behind_a_divergence_does_not_count(rule: Any, again: float) -> None:
@@ -228,8 +248,8 @@ def trained(training: Training) -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def any_curve(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loss of 24 images in 20 steps may be refused as scatter: what matters is what comes
-    after."""
+    """Batches of eight images of 24 scatter by half of what the loss falls, which may be refused:
+    what matters is what comes after."""
     monkeypatch.setattr(learning_rate_range, "_check_fall", lambda *_: None)
 
 

@@ -138,6 +138,18 @@ def test_no_hold_out_of_a_few_groups_comes_twice_and_seeds_differ() -> None:
     assert len({tuple(fold.validation) for fold in seeds}) > 2
 
 
+def test_a_refusal_names_as_many_hold_outs_as_there_can_be() -> None:
+    """Each of five classes is in two groups, one to hold out: 2**5 of the 252 halves of ten."""
+    groups, labels = list(range(10)), [n // 2 for n in range(10)]
+    choices = {**REPEATED, "share": 0.5}
+    with pytest.raises(ValueError, match=r"only 32 different ones .* folds be at most 32"):
+        folds_of(labels, groups, **{**choices, "folds": 33})
+    found = as_lists(folds_of(labels, groups, **{**choices, "folds": 32}))
+    assert len({tuple(held) for _, held in found}) == 32
+    assert all({labels[n] for n in held} == set(range(5)) for _, held in found)
+    assert as_lists(folds_of(labels, groups, **{**choices, "folds": 2})) == found[:2]
+
+
 @pytest.mark.parametrize(
     ("labels", "groups", "choices", "message"),
     [

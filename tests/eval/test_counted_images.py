@@ -50,6 +50,39 @@ def test_what_was_done_is_said_and_nothing_else(
     assert line([done]) == f"Fine-tuning: {said}; data 0123456789ab"
 
 
+@pytest.mark.parametrize(
+    ("division", "tested", "said"),
+    [
+        (KFOLD, True, "of the test images, by the mean of the probabilities of 3 of 5 folds"),
+        (
+            KFOLD,
+            False,
+            "of the training images that 3 of 5 folds held out, each by the one that did",
+        ),
+        (
+            REPEATED,
+            False,
+            "of the training images that 2 of 3 hold-outs held out, each by those that did",
+        ),
+    ],
+)
+def test_folds_that_diverged_count_nothing(
+    make_record: Callable[..., Record], division: dict[str, Any], tested: bool, said: str
+) -> None:
+    metrics = {"tuned_top1": 70.0} | ({"validation_top1": 72.0} if tested else {})
+    protocol = {"metric": EVERY_CASE, "division": division, "data": "0123456789abcdef"}
+    folds = dict.fromkeys((f"fold {i}" for i in range(1, division["folds"] + 1)), 70.0)
+    lost = {"fold 2": None} | ({"fold 5": None} if division is KFOLD else {})
+    done = make_record(
+        "net~plain",
+        "finetune",
+        metrics=metrics,
+        protocol=protocol,
+        per_class={"tuned_top1": {"cat": 70.0}, "folds": folds | lost},
+    )
+    assert line([done]) == f"Fine-tuning: {said}; data 0123456789ab"
+
+
 def test_of_what_only_failed_all_cases_are_told(make_record: Callable[..., Record]) -> None:
     protocol = {"metric": EVERY_CASE, "division": 3, "data": "0123456789abcdef"}
     failed = make_record(

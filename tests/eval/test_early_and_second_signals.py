@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 import pytest
 
+from eval.cli import main
+
 Measured = Callable[[str], None]
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-c", "import sys; from eval.cli import main; sys.exit(main())"]
@@ -104,6 +106,28 @@ def test_a_signal_during_the_imports_is_one_line(tmp_path: Path, number: signal.
     _, err = process.communicate(timeout=10)
     assert process.returncode == 128 + number
     assert err == "\nInterrupted.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "at_work"),
+    [
+        (["run", "--list"], "eval.listing.make_listing"),
+        (["run", "--backbone", "resnet50d_mixup", "--dry-run"], "eval.transfer.dry_run"),
+        (["finetune", "images", "--dry-run"], "eval.finetune_folder.dry_run_folder"),
+    ],
+)
+def test_what_only_tells_has_nothing_to_go_on_with(
+    arguments: list[str],
+    at_work: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(at_work, interrupted)
+    assert main(arguments) == 130
+    assert capfd.readouterr().err == "\nInterrupted.\n"
 
 
 def test_a_job_that_is_still_importing_ends_without_a_traceback(

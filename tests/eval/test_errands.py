@@ -206,12 +206,14 @@ def test_what_a_job_needed_counts_for_its_whole_architecture(
     records = [
         make_record("inception_v3_smooth", control="scratch:inception_v3", cost=cost),
         make_record("scratch:timm:regnetx_002", control=None, task="segmentation", cost=cost),
+        make_record("timm:x~mixup", "finetune", control="scratch:timm:x~mixup", cost=cost),
     ]
     nodes = [{"Resources": {"memory": 2**40}}]
     needed = 1000 * 2**20  # a quarter more
     assert memory_by_kind(records, nodes) == {
         ("detection", "inception_v3"): needed,
         ("segmentation", "timm:regnetx_002"): needed,
+        ("finetune", "timm:x"): needed,
     }
 
 

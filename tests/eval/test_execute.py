@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -18,7 +19,8 @@ from engine.locks import Lock
 from engine.threads import CORES_VARIABLE
 from eval.cli import main
 from eval.execute import default_slots
-from eval.records import Record, read_record, read_records
+from eval.records import Record, read_record, read_records, write_record
+from eval.transfer import Run
 
 ASK = ("--backbone", "resnet50d_mixup", "--out", "out")
 
@@ -185,6 +187,25 @@ def test_an_interrupted_run_keeps_what_is_finished_and_goes_on(
     assert any(call.startswith("segmentation-resnet50d_mixup") for call in again)
     assert len(again) == len(cells(stages)) - len(finished)  # nothing that was finished
     assert len(cells(stages)) == 5
+
+
+def test_an_interrupted_run_beside_another_benchmark_names_the_report_of_its_own(
+    stages: Stages, make_record: Callable[..., Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(run: Run) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "execute", interrupted)
+    records = stages.folder / "out" / "records"
+    write_record(records, make_record(benchmark="another"))
+    code, _, err = stages.run(*ASK)
+    assert code == 130
+    assert "trickle report" not in err  # there would be nothing in its table
+    write_record(records, make_record(benchmark="mini"))
+    code, _, err = stages.run(*ASK)
+    command = err.splitlines()[-1].removeprefix("A table of what is done so far: trickle ")
+    assert command == "report out --benchmark mini"
+    assert main(command.split()) == 0
 
 
 def test_a_bad_record_is_named_and_its_job_done_again(stages: Stages) -> None:

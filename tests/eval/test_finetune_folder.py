@@ -253,6 +253,12 @@ def test_one_candidate_is_not_probed_and_a_failure_says_so(stages: Stages) -> No
     code, out, _ = finetune(stages, *asked)
     assert code == 0
     assert not any(call.startswith("probes") for call in stages.calls)
+    assert "Recipes: linear, finetune; the one that validates best gives the classifier" in out
+    table = json.loads((stages.folder / "runs" / "pets" / "table.json").read_text())
+    assert [row["backbone"].partition("~")[2] for row in table["rows"]] == ["linear", "finetune"]
+    photos(stages.folder / "more", {"elephants": 4})
+    _, out, _ = finetune(stages, *asked, "--unlabelled", "more", "--dry-run", "--out", "other")
+    assert "Recipes: linear, finetune, finetune+pseudo_labels" in out
 
 
 @pytest.mark.parametrize(
