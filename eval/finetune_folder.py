@@ -27,7 +27,6 @@ from eval.own_division import division_in_words
 from eval.plan import Cell
 from eval.records import Record, read_records
 from eval.screen import Screen, shown_path
-from eval.specs import parse_specs
 from eval.transfer import Question, Run, ask, dry_run, output_folder
 from eval.tuned_classifiers import classifiers_of
 
@@ -71,19 +70,20 @@ class FolderQuestion:
 
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
-    """out: absolute. whole: every candidate with every recipe. probing: of several candidates."""
+    """out: absolute. candidates: as given, so that they can be read again; backbones: the rows that
+    they are, by name. whole: every one with every recipe. probing: of several."""
 
     out: Path
     benchmark: OwnBenchmark
     candidates: Candidates
-    recipes: tuple[str, ...]
+    backbones: tuple[str, ...]
     whole: Question
     probing: Question | None
     said: tuple[str, ...]
 
     def tuning(self, backbone: str) -> Question:
         """The question of one candidate alone, its recipes compared with the first."""
-        specs = tuple(parse_specs(f"{backbone}~{recipe}" for recipe in self.recipes))
+        specs = tuple(spec for spec in self.whole.specs if spec.untuned.name == backbone)
         baseline = specs[0].name if len(specs) > 1 else None
         return replace(self.whole, specs=specs, baseline=baseline)
 
@@ -100,10 +100,9 @@ def dry_run_folder(question: FolderQuestion) -> None:
         if asked.probing is not None:
             dry_run(asked.probing)
             screen.say(
-                "\nThen the best of these is fine-tuned; as an example, "
-                f"{asked.candidates.specs[0]}:\n"
+                f"\nThen the best of these is fine-tuned; as an example, {asked.backbones[0]}:\n"
             )
-        dry_run(asked.tuning(asked.candidates.specs[0]))
+        dry_run(asked.tuning(asked.backbones[0]))
 
 
 def tune_folder(question: FolderQuestion) -> FolderTuning:
@@ -125,7 +124,7 @@ class FolderTuning:
 
     def __init__(self, asked: _Asked, screen: Screen) -> None:
         self.asked, self.screen = asked, screen
-        first = asked.probing or asked.tuning(asked.candidates.specs[0])
+        first = asked.probing or asked.tuning(asked.backbones[0])
         self.first = Run(first)
         if asked.probing is not None:  # refused now, and not when all candidates are probed
             division_in_words(self.first.question.benchmark, asked.whole.seeds)
@@ -216,15 +215,13 @@ def _ask(question: FolderQuestion, *, write_to: Path) -> _Asked:
     specs = candidates.specs
     whole = asked([f"{s}~{recipe}" for s in specs for recipe in recipes], None, question.seeds)
     names = tuple(dict.fromkeys(spec.untuned.name for spec in whole.specs))
-    candidates = replace(candidates, specs=names)  # wildcards are several
-    several = len(names) > 1
     return _Asked(
         out=out,
         benchmark=benchmark,
         candidates=candidates,
-        recipes=recipes,
+        backbones=names,
         whole=whole,
-        probing=asked(names, ["probes"], question.seeds[:1]) if several else None,
+        probing=asked(specs, ["probes"], question.seeds[:1]) if len(names) > 1 else None,
         said=(*benchmark.said, *candidates.said, *of_recipes),
     )
 

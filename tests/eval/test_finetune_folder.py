@@ -13,6 +13,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 import pytest
+import timm
+import torch
 
 from benchmarks.schema import load_benchmark
 from eval import candidates, cli
@@ -242,6 +244,19 @@ def test_from_a_folder_to_a_classifier_and_nothing_twice(stages: Stages) -> None
     assert code == 0
     assert len(stages.calls) == before
     assert "Chosen: ./good" in out
+
+
+def test_weights_of_a_file_elsewhere_are_found_in_every_step(stages: Stages) -> None:
+    """A row is named by the file alone, which says nothing of its folder."""
+    photos(stages.folder / "pets", {"cat": 10, "dog": 10})
+    weights = stages.folder / "elsewhere" / "w.pth"
+    weights.parent.mkdir()
+    torch.save(timm.create_model("test_resnet").state_dict(), weights)
+    asked = ("pets", "--backbone", f"timm:test_resnet@{weights}", "--recipe", "linear")
+    for more in ([], ["scratch:resnet18d"]):  # the second time both are probed
+        code, _, err = finetune(stages, *asked[:3], *more, *asked[3:])
+        assert code == 0, err
+    assert finetune(stages, "pets", "--recipe", "linear")[0] == 0  # as chosen before
 
 
 def test_one_candidate_is_not_probed_and_a_failure_says_so(stages: Stages) -> None:
