@@ -18,7 +18,7 @@ from classification.identity import teacher_of
 from classification.names import parse_backbone
 from classification.recipe import Recipe
 from classification.recipes import FINE_TUNING
-from classification.recipes.card import NOT_BY_US, NOT_MEASURED
+from classification.recipes.card import NOT_MEASURED
 from classification.recipes.user_file import user_file
 from eval.specs import check_recipe_is_said, parse_spec, tuning_of
 
@@ -134,12 +134,9 @@ def to_text(shown: dict[str, Any]) -> str:
     said = "not given for this architecture" if expected is None else f"{expected:.2f}"
     head = [
         ("source", shown["source"]),
-        # One's own images are nobody else's: nothing is expected of them, or was measured.
+        # One's own images are nobody else's: nothing is expected of them.
         ("expected", "" if tuning else said),
-        (
-            "measured",
-            "" if tuning and shown["measured"] in (NOT_BY_US, NOT_MEASURED) else shown["measured"],
-        ),
+        ("measured", "" if tuning and shown["measured"] == NOT_MEASURED else shown["measured"]),
         ("note", shown["note"]),
         ("teacher", shown["teacher"] or ""),
         ("command", shown["command"]),

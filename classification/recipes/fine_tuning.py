@@ -16,7 +16,7 @@ from __future__ import annotations
 from classification.augmentation import Augmentation
 from classification.optimizers import SGD
 from classification.recipe import Recipe
-from classification.recipes.card import NOT_BY_US, RecipeCard
+from classification.recipes.card import MEASURED_ON_PHOTOGRAPHS, RecipeCard
 from classification.tricks.best_weights import BestWeights
 from classification.tricks.cosine_decay import CosineDecay
 from classification.tricks.early_stopping import EarlyStopping
@@ -73,29 +73,29 @@ CARDS: dict[str, RecipeCard] = {
     "finetune": RecipeCard(
         source="Howard and Ruder 2018, arXiv:1801.06146; BEiT, arXiv:2106.08254; "
         "He et al. 2022, arXiv:2111.06377, Table 9",
-        measured=NOT_BY_US,
+        measured=MEASURED_ON_PHOTOGRAPHS,
         note="a gentler crop than ImageNet's: of few images each should show its object",
     ),
     "plain": RecipeCard(
         source="Kornblith et al. 2019, arXiv:1805.08974 (fine-tuning of all layers by SGD)",
-        measured=NOT_BY_US,
+        measured=MEASURED_ON_PHOTOGRAPHS,
         note="all layers at one rate, nothing else: what every technique is compared with",
     ),
     "gradual": RecipeCard(
         source="Howard and Ruder 2018, arXiv:1801.06146, sections 3.2 and 3.3",
-        measured=NOT_BY_US,
+        measured=MEASURED_ON_PHOTOGRAPHS,
         note="the head first, then one stage more after each epoch; for few images, where steps "
-        "of all layers under a head that is still random would forget what the backbone knows",
+        "of all layers under a head that knows nothing yet could spoil what the backbone knows",
     ),
     "linear": RecipeCard(
         source="Kornblith et al. 2019, arXiv:1805.08974 (fixed features)",
-        measured=NOT_BY_US,
+        measured=MEASURED_ON_PHOTOGRAPHS,
         note="the head alone, on features that are computed once: seconds, and what the backbone "
         "knows without any learning of its own",
     ),
     "found_one_cycle": RecipeCard(
         source="Smith 2017, arXiv:1506.01186, section 3.3; Smith and Topin 2018, arXiv:1708.07120",
-        measured=NOT_BY_US,
+        measured=MEASURED_ON_PHOTOGRAPHS,
         note="a range test on the images at hand finds the highest rate of one cycle: where nobody "
         "knows which learning rate they want",
     ),

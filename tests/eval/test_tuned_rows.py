@@ -435,7 +435,8 @@ def test_a_recipe_of_fine_tuning_is_shown_without_a_backbone(
     assert text.startswith("~gradual\n")
     assert "trickle finetune FOLDER --recipe gradual" in text
     assert "expected" not in text
-    assert "measured" not in text
+    assert "photographs" in text.partition("measured")[2]
+    assert "measured" not in shown_text(show("~gradual-flips", benchmark_mini))
     assert "one's own images" in text
     # The packaged benchmark has no images for it: no command that would be refused.
     of_backbone = show("resnet50d_mixup~gradual", benchmark_mini)["command"]
