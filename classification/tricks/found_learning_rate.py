@@ -21,8 +21,9 @@ class FoundLearningRate(Trick):
     each by the same factor, with the recipe's own network, optimizer, images and losses; where the
     loss diverges it ends. The training then begins anew, with the rate that the loss suggests.
 
-    rule: what of the smoothed loss suggests it. "valley": the middle of its longest fall;
-    "steepest": where it falls fastest; "minimum": a tenth of the rate of its minimum.
+    rule: what of the smoothed loss suggests it. "steepest": where it falls fastest; "valley": the
+    middle of its longest fall, which may begin long before a fall that is worth the name;
+    "minimum": a tenth of the rate of its minimum.
 
     The rates are those of the steps: a benchmark's learning_rate_scale does not act on them. A
     schedule's highest rate is the one that is found, so that `one_cycle` and `triangular` follow
@@ -32,7 +33,7 @@ class FoundLearningRate(Trick):
     lowest: float = 1e-6
     highest: float = 1.0
     steps: int = 100
-    rule: Rule = "valley"
+    rule: Rule = "steepest"
 
     name = "found_learning_rate"
     kind = "optimizer"
