@@ -42,8 +42,8 @@ def finetune(
 ) -> StageResult:
     """Trains all folds, writes `result` and beside it what was seen of the images that count.
 
-    recipe: a name of `FINE_TUNING`. The seed divides the images, draws the head and orders the
-    training. row: how its progress names it. Raises ValueError for a recipe, a division or an
+    recipe: a name of `FINE_TUNING`. The seed divides the images, draws the hidden layers of the
+    head and orders the training. row: how its progress names it. Raises ValueError for a recipe, a division or an
     artifact that cannot be used.
     """
     from classification.finished_fold import finished_fold

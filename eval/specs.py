@@ -120,10 +120,10 @@ class Spec:
 
 def compared_with(name: str, control: str | None) -> str | None:
     """As `Spec.compared_with`, of the row of a record, which is named and not a spec."""
-    found = _TUNED.fullmatch(name)
-    if found is None:
+    recipe = tuning_of(name)
+    if recipe is None:
         return control
-    return None if found["recipe"] == PLAIN else f"{found['backbone']}~{PLAIN}"
+    return None if recipe == PLAIN else f"{weights_of(name)}~{PLAIN}"
 
 
 def weights_of(name: str) -> str:
