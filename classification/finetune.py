@@ -43,8 +43,8 @@ def finetune(
     """Trains all folds, writes `result` and beside it what was seen of the images that count.
 
     recipe: a name of `FINE_TUNING`. The seed divides the images, draws the hidden layers of the
-    head and orders the training. row: how its progress names it. Raises ValueError for a recipe, a division or an
-    artifact that cannot be used.
+    head and orders the training. row: how its progress names it. Raises ValueError for a recipe, a
+    division or an artifact that cannot be used.
     """
     from classification.finished_fold import finished_fold
     from classification.frozen_features import labels_of
