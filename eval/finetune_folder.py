@@ -25,6 +25,7 @@ from eval.expected_time import expected_times
 from eval.own_benchmark import OwnBenchmark, OwnData, own_benchmark
 from eval.own_division import division_in_words
 from eval.plan import Cell
+from eval.probed import Probed, probed, ranked
 from eval.records import Record, read_records
 from eval.screen import Screen, shown_path
 from eval.transfer import Question, Run, ask, dry_run, output_folder
@@ -161,26 +162,12 @@ class FolderTuning:
         self._announce(run)
         outcome, _ = run.work()
         records = read_records(run.layout.records).by_key
-        found: dict[str, dict[str, float]] = {}
-        for cell in run.plan.cells:
-            record = records.get(cell.key)
-            if cell.task == "probes" and record is not None and record.status == "ok":
-                found[cell.row.name] = {
-                    name: value
-                    for name, metric in record.metrics.items()
-                    if (value := metric.value) is not None
-                }
-        best = best_probed(found)
+        found = probed(r for cell in run.plan.cells if (r := records.get(cell.key)) is not None)
+        best = next(iter(ranked(found)), None)
         _keep(file, {"candidates": candidates, "probes": found, "chosen": best})
         for line in _probes_in_words(found, best):
             self.screen.say(line)
         return best, bool(outcome.failed)
-
-
-def best_probed(found: dict[str, dict[str, float]]) -> str | None:
-    """The first backbone with the highest (linear_probe, knn); None where none was probed."""
-    known = {name: (of["linear_probe"], of["knn"]) for name, of in found.items() if len(of) >= 2}
-    return max(known, key=lambda name: known[name]) if known else None
 
 
 def _out(question: FolderQuestion) -> Path:
@@ -256,15 +243,13 @@ def _keep(file: Path, content: dict[str, object]) -> None:
     write_json_atomic(file, content)
 
 
-def _probes_in_words(found: dict[str, dict[str, float]], best: str | None) -> list[str]:
+def _probes_in_words(found: Probed, best: str | None) -> list[str]:
     if best is None:
         return []
     width = max(len(name) for name in found)
     lines = [f"{'':<{width}}  linear probe  k-NN"]
-    ranked = sorted(found, key=lambda name: -found[name].get("linear_probe", 0.0))
-    for name in ranked:
-        of = found[name]
-        probe, knn = (of.get(key, float("nan")) for key in ("linear_probe", "knn"))
+    for name in ranked(found):
+        probe, knn = (found[name][key] for key in ("linear_probe", "knn"))
         lines.append(f"{name:<{width}}  {probe:12.1f}  {knn:4.1f}")
     said = f"Chosen: {best}, by the linear probe on the training images, out of fold"
     return ["", *lines, f"{said}; the test images had no part in it.", ""]

@@ -56,10 +56,11 @@ def _digest(material: Material, notes: Sequence[str], stamps: Sequence[str]) -> 
     """sha256 over all that a page follows from, our sources and published numbers included."""
     folders = [Path(__file__).parents[1] / name for name in _PACKAGES]
     sources = sorted(path for folder in folders for path in folder.rglob("*.*"))
+    shown = (*material.records, *material.teachers, *material.probes)
     parts = [
         *(path.read_bytes() for path in sources if path.suffix in _SOURCES),
         canonical(to_json(material.table)).encode(),
-        *(r.model_dump_json().encode() for r in (*material.records, *material.teachers)),
+        *(r.model_dump_json().encode() for r in shown),
         *(text.encode("utf-8", "surrogateescape") for text in (*notes, *stamps)),
         repr(
             (

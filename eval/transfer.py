@@ -425,12 +425,15 @@ def _write_report(
     origins: Mapping[str, Path] | None = None,
     anew: bool = True,
 ) -> tuple[Path, ...]:
-    """known: every record that was read, of which teachers' pretrainings count, too."""
+    """known: every record that was read: teachers' pretrainings and the probes of candidates count,
+    too."""
     # Late: what draws takes a second to load.
     from eval.report import write_report
     from eval.sections.material import Material
 
+    known = tuple(known)
     taught_by = teachers_records(records, known)
+    in_table = {record.key for record in records}
     shown, of_shown, paths = with_short_names(table, records)
     material = Material(
         table=shown,
@@ -442,6 +445,11 @@ def _write_report(
         teachers=taught_by,
         files={record.key: record.file_name for record in records},
         classifiers=classifiers_of(records, layouts, below=out),
+        probes=tuple(
+            r
+            for r in known
+            if r.task == "probes" and r.benchmark == table.benchmark and r.key not in in_table
+        ),
     )
     notes = [
         *make_notes(shown, of_shown),

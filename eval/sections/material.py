@@ -40,6 +40,7 @@ class Material:
     teachers: tuple[Record, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     classifiers: Mapping[str, TunedClassifier] = field(default_factory=dict)
+    probes: tuple[Record, ...] = ()
 
     def of_task(self, task: str) -> tuple[Record, ...]:
         """Those with numbers, in the order of the table's rows and then of the seeds."""

@@ -19,8 +19,8 @@ import torch
 from benchmarks.schema import load_benchmark
 from eval import candidates, cli
 from eval.candidates import CONTROL, find_candidates
-from eval.finetune_folder import best_probed
 from eval.own_benchmark import OwnData, own_benchmark
+from eval.probed import ranked
 
 
 class Stages(Protocol):
@@ -206,14 +206,14 @@ def test_candidates_are_artifacts_then_models_of_timm_then_random_weights(
 
 
 def test_the_best_linear_probe_is_chosen_and_nearest_neighbours_decide_between_equals() -> None:
-    assert best_probed({}) is None
-    assert best_probed({"a": {}, "b": {"linear_probe": 1.0, "knn": 1.0}}) == "b"
+    assert ranked({}) == []
+    assert ranked({"a": {}, "b": {"linear_probe": 1.0, "knn": 1.0}}) == ["b"]
     probes = {
         "a": {"linear_probe": 80.0, "knn": 90.0},
         "b": {"linear_probe": 81.0, "knn": 60.0},
         "c": {"linear_probe": 81.0, "knn": 70.0},
     }
-    assert best_probed(probes) == "c"
+    assert ranked(probes) == ["c", "b", "a"]
 
 
 def test_from_a_folder_to_a_classifier_and_nothing_twice(stages: Stages) -> None:
@@ -235,7 +235,8 @@ def test_from_a_folder_to_a_classifier_and_nothing_twice(stages: Stages) -> None
     assert "Chosen: ./good" in out
     assert "trickle export runs/pets/classifier" in out
     assert (runs / "classifier" / "model.safetensors").read_bytes() == b"stand in for tensors"
-    assert (runs / "report.html").is_file()
+    page = (runs / "report.html").read_text()
+    assert "Of 2 candidates ./good has the best features for these images" in page
     table = json.loads((runs / "table.json").read_text())
     assert [row["backbone"] for row in table["rows"]] == ["./good~finetune", "./good~linear"]
     assert table["baseline"] == "./good~finetune"
