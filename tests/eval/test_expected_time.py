@@ -232,6 +232,21 @@ def test_rounds_of_pseudo_labels_are_trainings_too(
     assert found == Estimate(seconds=pytest.approx((100 - START) / 3 + START), basis=SCALED)
 
 
+def test_a_head_alone_is_a_forward_pass_and_small_steps(own: Benchmark, tmp_path: Path) -> None:
+    kinds = ("plain", "linear", "linear-plain_views")
+    names = tuple(f"scratch:resnet50d~{kind}" for kind in kinds)
+    plan = tuned(own, tmp_path, *names)
+    plain, linear, drawn = (
+        pretraining_work(job_of(plan, "finetune", name).protocol, 100.0, 0.25, lambda _: None)
+        for name in names
+    )
+    assert own.finetune is not None
+    image = 0.25 * 1.95 * (own.finetune.image_size / 224) ** 2
+    assert plain == pytest.approx(10 * 100 * (image + 0.3 / 32))
+    assert linear == pytest.approx(100 * (image / 3 + 10 * 0.085 / 32))
+    assert drawn == pytest.approx(100 * 10 * (image / 3 + 0.085 / 32))
+
+
 def test_rounds_that_were_not_trained_do_not_make_the_images_fewer(
     own: Benchmark, tmp_path: Path
 ) -> None:
