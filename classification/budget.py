@@ -74,7 +74,7 @@ def training_plan(
     micro_batch = _micro_batch(recipe, batch_size)
     # Of the images that a step takes: its parts are whole.
     trick = pseudo_labels_of(recipe)
-    labelled = 1.0 if trick is None else 1 - trick.share
+    labelled = 1.0 if trick is None else 1 - trick.of_batch(micro_batch) / micro_batch
     steps = max(1, round(epochs * images / (micro_batch * recipe.accumulation * labelled)))
     eval_size, resize_size = evaluation_sizes(recipe, budget, architecture)
     for each in recipe.tricks:

@@ -13,7 +13,7 @@ from classification.recipes import FINE_TUNING
 from classification.tricks.pseudo_labels import PseudoLabels, pseudo_labels_of
 
 # Raised by one whenever a change to the code changes what a fine-tuning computes.
-REVISION = 2
+REVISION = 3
 
 _DIVISION = {"validation", "folds", "validation_share"}
 
@@ -48,7 +48,8 @@ def finetune_protocol(benchmark: Benchmark, data_digest: str, *, recipe: str) ->
         **_unlabelled(benchmark.name, budget, recipe),
         "preprocessing": "mean, std, channel order and interpolation of the artifact",
         "metric": "of the test images, by the mean of the folds' probabilities; where there are "
-        "none, of the training images that a fold was validated on, by that fold",
+        "none, of the training images that a fold was validated on, by the first such fold; AUC: "
+        "the mean of the folds'",
         "versions": {name: version(name) for name in ("torch", "mmengine", "timm", "scikit-learn")},
     }
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from classification.derived import name_with_only
 from classification.finetune_task import FineTuneTask
@@ -18,6 +21,7 @@ from classification.splits import Fold
 from classification.tricks.pseudo_labels import PseudoLabels
 from classification.tuned_fold import (
     CLASSIFIER,
+    SEARCH_SECONDS,
     TunedFold,
     begin,
     check_begun,
@@ -38,7 +42,7 @@ def finished_fold(
 
     Raises ValueError where another fine-tuning was begun in the folder, and as `train_fold` does.
     """
-    origin = {"artifact": task.card.sha256, "seed": task.seed}
+    origin = _origin(task, fold)
     all_or_none(lambda: check_begun(folder, origin))
     if is_main():
         begin(folder, origin)
@@ -57,6 +61,17 @@ def finished_fold(
     _remove_checkpoints(found, folder)
     wait_for_others()
     return found
+
+
+def _origin(task: FineTuneTask, fold: Fold) -> dict[str, Any]:
+    """What checkpoints of the fold must have been begun from, images that validate included."""
+    places = {"fit": fold.fit.tolist(), "validation": fold.validation.tolist()}
+    said = {"protocol": task.protocol, "images": places}
+    digests = {
+        name: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+        for name, value in said.items()
+    }
+    return {"artifact": task.card.sha256, "seed": task.seed, **digests}
 
 
 def _remove_checkpoints(fold: TunedFold, folder: Path) -> None:
@@ -102,5 +117,7 @@ def _trained_in_rounds(
         if (last / RANGE_FILE).is_file():
             shutil.copy(last / RANGE_FILE, folder / RANGE_FILE)
     cost = cost_of(done)
+    if SEARCH_SECONDS in cost:  # each round says those of the first
+        cost[SEARCH_SECONDS] = done[0].result.cost[SEARCH_SECONDS]
     cost["seconds"] += asking.get("seconds", 0.0)
     return as_one(done, admitted, cost=cost, notes=round_notes(trick, admitted, which))

@@ -14,7 +14,8 @@ _ROUNDING = 1e-6  # of a softmax in float32
 class LabelErrors:
     """m images whose label is likely wrong, the most likely first; all (m,).
 
-    place: of the image among those that were given. suggested: the class that it likely is of.
+    place: of the image among those that were given. suggested: of the classes that get more than
+    the label a likely one, of several that of the largest probability.
     margin: probability of the label minus the largest of another class, -1..0; the paper's
     normalized margin, by which they are ranked.
     """
@@ -54,10 +55,13 @@ def find_label_errors(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> La
     # No image is likely of a class that no label names.
     threshold = np.where(count > 0, total / np.maximum(count, 1), np.inf)
     likely = p >= threshold - _ROUNDING
-    suggested = np.where(likely, p, -1).argmax(axis=1)
+    of_joint = np.where(likely, p, -1).argmax(axis=1)
     others = p.copy()
     others[np.arange(n), label] = -1
     margin = own - others.max(axis=1)
-    (found,) = np.nonzero(likely.any(axis=1) & (suggested != label) & (margin < 0))
+    (found,) = np.nonzero(likely.any(axis=1) & (of_joint != label) & (margin < 0))
     place = found[np.argsort(margin[found], kind="stable")]
+    # Likely is a class by its own threshold, so that it may get less than the label.
+    better = p > own[:, None]
+    suggested = (p + better + 2 * (better & likely)).argmax(axis=1)
     return LabelErrors(place=place, suggested=suggested[place], margin=margin[place])

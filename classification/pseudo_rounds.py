@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from backbones.card import read_card
 from classification.budget import TrainingPlan
 from classification.many_views import probabilities
 from classification.pseudo_labels import PseudoImages, PseudoRound, admit
@@ -107,13 +108,20 @@ def round_notes(trick: PseudoLabels, admitted: Sequence[PseudoRound], which: str
 def say_of(
     artifact: Path, paths: Sequence[Path], plan: TrainingPlan, *, workers: int
 ) -> Probabilities:
-    """What an artifact's classifier says of the central view of each image, (n, K)."""
+    """What an artifact's classifier says of the central view of each image, (n, K), in the size
+    that its card names; where it names none, in the plan's."""
     from mmengine.device import get_device
 
     from classification.data import Normalizer
     from classification.model import TrainedClassifier, load_classifier
     from classification.recipe import Recipe
 
+    if (said := read_card(artifact).dataset) is not None:
+        plan = replace(
+            plan,
+            eval_size=said.get("eval_size", plan.eval_size),
+            resize_size=said.get("resize_size", plan.resize_size),
+        )
     classifier = load_classifier(artifact)
     preprocessing = classifier.backbone.preprocessing
     model = TrainedClassifier(

@@ -72,9 +72,9 @@ def check_begun(folder: Path, origin: Mapping[str, Any]) -> None:
         before = {}
     if before != origin:
         raise ValueError(
-            f"{folder} holds a fine-tuning of another artifact or seed ({path.name} says "
-            f"{_of(before)}; asked for: {_of(origin)}): give another --work-dir, or remove the "
-            "folder"
+            f"{folder} holds a fine-tuning of another artifact, seed, protocol or division of the "
+            f"images ({path.name} says {_of(before)}; asked for: {_of(origin)}): give another "
+            "--work-dir, or remove the folder"
         )
 
 
@@ -128,17 +128,19 @@ def _rounds(answers: Evidence) -> tuple[PseudoRound, ...]:
 
 
 def out_of_fold(folds: list[TunedFold], images: int) -> tuple[npt.NDArray[np.intp], Probabilities]:
-    """Places of the training images that some fold was validated on, ascending (n,), and the mean
-    of what these folds say of each (n, K). images: how many training images there are."""
+    """Places of the training images that some fold was validated on, ascending (n,), and what the
+    first of these folds says of each (n, K): an answer of one classifier, as a user gets it, where
+    the mean of those that happen to share an image would be better the more of them there are.
+    images: how many training images there are."""
     known = [(fold.places, fold.validation) for fold in folds if fold.validation is not None]
     assert known, "a fold that did not diverge"
-    sums = np.zeros((images, known[0][1].shape[1]))
-    counts = np.zeros(images, np.int64)
-    for places, validation in known:
-        sums[places] += validation
-        counts[places] += 1
-    (found,) = np.nonzero(counts)
-    return found, (sums[found] / counts[found, None]).astype(np.float32)
+    said = np.zeros((images, known[0][1].shape[1]), np.float32)
+    there = np.zeros(images, np.bool_)
+    for places, validation in reversed(known):
+        said[places] = validation
+        there[places] = True
+    (found,) = np.nonzero(there)
+    return found, said[found]
 
 
 def ensemble(folds: list[TunedFold]) -> Probabilities | None:

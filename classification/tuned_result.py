@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def tuned_result(
         )
     return StageResult(
         status="ok",
-        metrics=_metrics(task, counted),
+        metrics=_metrics(task, counted, folds),
         per_class=_per_class(task, counted, folds),
         cost=cost,
         protocol=ran,
@@ -60,10 +61,14 @@ def tuned_result(
     )
 
 
-def _metrics(task: FineTuneTask, counted: CountedAnswers) -> dict[str, Metric]:
+def _metrics(
+    task: FineTuneTask, counted: CountedAnswers, folds: Sequence[TunedFold]
+) -> dict[str, Metric]:
     """Of the images that count, those of the validation images beside those of test images."""
     labels, n = counted.labels, len(counted.samples)
     found = metrics_of(tuned_scores(labels, counted.said), n)
+    if "auc" in found and not counted.of_tests:
+        found |= metrics_of({"auc": _mean_auc(folds)}, n)
     if counted.of_tests:
         own = labels_of(task.train.samples)[counted.places]
         held = tuned_scores(own, counted.held)
@@ -77,6 +82,14 @@ def _metrics(task: FineTuneTask, counted: CountedAnswers) -> dict[str, Metric]:
         if said is not None:
             found |= metrics_of({name: tuned_scores(labels, said)["tuned_top1"]}, n)
     return found
+
+
+def _mean_auc(folds: Sequence[TunedFold]) -> float | None:
+    """Of those that were validated on both classes: probabilities of several classifiers have no
+    order in common (Forman and Scholz 2010, *Apples-to-Apples in Cross-Validation Studies*)."""
+    each = [fold.result.metrics["auc"].value for fold in folds if fold.result.metrics]
+    known = [value for value in each if value is not None]
+    return statistics.fmean(known) if known else None
 
 
 def _per_class(

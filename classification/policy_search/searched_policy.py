@@ -158,8 +158,10 @@ def _with_policy(plan: TrainingPlan, trick: FastAutoAugment, path: Path) -> Trai
 def _chosen(
     samples: Samples, groups: Sequence[str] | None, *, seed: int
 ) -> tuple[list[tuple[Path, int]], list[str] | None]:
-    """At most `MOST_IMAGES`, of classes with two images or more, and their groups."""
-    chosen = choose_images(samples, seed=seed, most=MOST_IMAGES).samples
+    """At most `MOST_IMAGES`, or two of each class, of classes with two images or more, and their
+    groups."""
+    classes = len({label for _, label in samples})
+    chosen = choose_images(samples, seed=seed, most=max(MOST_IMAGES, 2 * classes)).samples
     counts = np.bincount(labels_of(chosen))
     chosen = [sample for sample in chosen if counts[sample[1]] > 1]
     if len({label for _, label in chosen}) < 2:

@@ -26,9 +26,9 @@ _LONGEST_NAME = 60
 _FEWEST_RIGHT = 75.0  # percent: of a worse classifier most of what is listed is its own mistake
 _HOW = (
     "Confident learning (Northcutt et al. 2021): an image is listed where another class gets at "
-    "least the mean probability that this class gets on images that bear its label, and more than "
-    "the label gets. Where the classifier is bad, many of these labels are right: look before you "
-    "change one."
+    "least the mean probability that this class gets on images that bear its label, and the label "
+    "is not what the classifier says. Where the classifier is bad, many of these labels are right: "
+    "look before you change one."
 )
 
 

@@ -25,9 +25,9 @@ _UNITS = {
 """By fact: what it is called, its unit, and how many digits are shown."""
 _EXPLAINED = (
     "Brightness is the mean of the grey values (black 0%, white 100%), contrast their standard "
-    "deviation, sizes are those of the images as shown. Images of one value stay in one part. A "
-    "difference says where the answers are worse, not that this is why: dark images may be those "
-    "of one hard class."
+    "deviation, of the image shrunk to 64 pixels on its shorter side; sizes are those of the "
+    "images as shown. Images of one value stay in one part. A difference says where the answers "
+    "are worse, not that this is why: dark images may be those of one hard class."
 )
 
 

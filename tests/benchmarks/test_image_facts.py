@@ -51,6 +51,18 @@ def test_the_facts_of_files_by_hand(tmp_path: Path) -> None:
     assert all(not len(values) for values in image_facts([]).values())
 
 
+def test_a_picture_has_one_contrast_in_whatever_size_it_comes(tmp_path: Path) -> None:
+    """The standard deviation of the means of equal blocks, 64 of them along the shorter side."""
+    noise = np.random.default_rng(0).integers(0, 256, (128, 192)).astype(np.uint8)
+    expected = 100 / 255 * noise.astype(float).reshape(64, 2, 96, 2).mean(axis=(1, 3)).std()
+    paths = []
+    for times in (1, 2, 3):
+        large = noise.repeat(times, axis=0).repeat(times, axis=1)
+        paths.append(tmp_path / f"{times}.png")
+        Image.fromarray(large).save(paths[-1])
+    assert image_facts(paths)["contrast"] == pytest.approx(expected, abs=0.2)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_hash_is_that_of_a_cosine_transform(seed: int) -> None:
     """scipy's orthonormal DCT-II of the means of equal blocks."""

@@ -10,7 +10,7 @@ from benchmarks.schema import PretrainingBudget, load_benchmark
 from classification.budget import TrainingPlan, training_plan
 from classification.recipe import Recipe
 from classification.recipes import RECIPES
-from classification.tricks import EMA, CosineDecay, GradientAccumulation, Warmup
+from classification.tricks import EMA, CosineDecay, GradientAccumulation, PseudoLabels, Warmup
 
 IMAGENET_IMAGES = 1_281_167
 
@@ -51,6 +51,16 @@ def test_scales_by_hand() -> None:
         Recipe(), budget(epoch_scale=0.05, batch_size_scale=0.125, learning_rate_scale=0.5), 1000
     )
     assert (plan.batch_size, plan.steps, plan.learning_rate_scale) == (32, 188, 0.5)
+
+
+@pytest.mark.parametrize(("share", "of_batch"), [(0.5, 4), (0.75, 5), (0.1, 1), (0.95, 6)])
+def test_pseudo_labels_leave_the_labelled_images_as_many_passes(
+    share: float, of_batch: int
+) -> None:
+    """Of a batch of 7 a whole number is pseudo-labelled, whatever the share: 10 passes of 420."""
+    recipe = Recipe(epochs=10, batch_size=7) | CosineDecay() | PseudoLabels(share=share)
+    plan = planned(recipe, budget(), 420)
+    assert plan.steps * (7 - of_batch) == pytest.approx(10 * 420, abs=7)
 
 
 def test_warmup_and_decay_keep_their_share_of_a_shorter_run() -> None:

@@ -117,8 +117,12 @@ def test_answers_that_are_no_numbers_are_a_divergence_and_the_folder_stays_that_
     found, folder = tune("linear")
     assert (found.status, found.metrics) == ("diverged", {})
     assert not (folder / "classifier").exists()
-    with pytest.raises(ValueError, match=r"seed 0; asked for: .*, seed 1\): give another"):
+    with pytest.raises(ValueError, match=r"seed 0, .*; asked for: .*, seed 1, .*\): give another"):
         tune("linear", seed=1)
+    for other in ({"validation_share": 0.5}, {"learning_rate_scale": 0.5}):
+        # Else its checkpoints could have seen what validates now.
+        with pytest.raises(ValueError, match=r"another artifact, seed, protocol or division"):
+            tune("linear", **other)
 
 
 @pytest.mark.slow
@@ -134,6 +138,9 @@ def test_without_test_images_every_image_is_answered_by_the_fold_that_did_not_se
     # Folds of one size: their mean top-1 is that of all images together.
     mean = np.mean([value for value in found.per_class["folds"].values() if value is not None])
     assert found.metrics["tuned_top1"].value == pytest.approx(mean)
+    each = [StageResult.read(folder / f"fold-{fold}" / "fold.json") for fold in (1, 2, 3)]
+    auc = np.mean([one.metrics["auc"].value for one in each])
+    assert found.metrics["auc"].value == pytest.approx(auc)
     for fold in (1, 2, 3):
         readme = (folder / f"fold-{fold}/classifier/README.md").read_text(encoding="utf-8")
         assert f"- one_of_several: fold {fold} of 3; the accuracy above is its own" in readme

@@ -31,6 +31,15 @@ def test_by_hand() -> None:
     assert found.margin == pytest.approx([-0.8, -0.6])
 
 
+def test_what_is_suggested_gets_more_than_the_label() -> None:
+    """Class 2 is likely of the first image (0.25 reaches the mean of its own images), and yet gets
+    less than its label; class 1 gets the most."""
+    p = np.array([[0.30, 0.45, 0.25], [0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.4, 0.4, 0.2]])
+    found = find_label_errors([0, 0, 1, 2], p)
+    assert found.place.tolist()[-1] == 0
+    assert found.suggested.tolist()[-1] == 1
+
+
 def of_the_paper(label: np.ndarray, p: np.ndarray) -> list[int]:
     """Equation 1, image by image; those whose label has the largest probability are no errors."""
     classes = p.shape[1]

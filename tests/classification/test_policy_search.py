@@ -12,6 +12,7 @@ from sklearn.metrics import log_loss
 
 from classification.operation_space import GEOMETRIC
 from classification.policy import SubPolicy, expected_uses
+from classification.policy_search import searched_policy
 from classification.policy_search.density_matching import matching_loss, merge
 from classification.policy_search.sampler import FIRST, Trial, suggest
 from classification.policy_search.search import Found, Judge, search
@@ -171,6 +172,13 @@ def test_how_long_it_takes_is_said_after_three_trials(tmp_path: Path) -> None:
     assert "31 trials" in told[0]
     assert "about" in told[0]
     assert 5 <= len(told) <= 10
+
+
+@pytest.mark.parametrize(("classes", "each"), [(1200, 2), (500, 4), (10, 200)])
+def test_many_classes_have_two_images_each_at_least(classes: int, each: int) -> None:
+    samples = [(Path(f"{label}/{i}.png"), label) for label in range(classes) for i in range(300)]
+    chosen, _ = searched_policy._chosen(samples, None, seed=0)
+    assert len(chosen) == classes * each
 
 
 @pytest.mark.slow

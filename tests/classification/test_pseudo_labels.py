@@ -9,12 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from backbones.artifact import save_artifact
+from backbones.create import create_backbone
 from benchmarks.errors import BenchmarkError
 from benchmarks.schema import Benchmark, FineTuneBudget
+from classification import pseudo_rounds
+from classification.budget import TrainingPlan, training_plan
 from classification.finetune_protocol import finetune_protocol
 from classification.pseudo_labels import PseudoImages, admit, leaks
 from classification.pseudo_rounds import round_notes, train_in_rounds
+from classification.recipes import FINE_TUNING
 from classification.tricks import PseudoLabels
 
 SAID = np.array(
@@ -137,6 +143,32 @@ def test_a_teacher_that_was_lost_is_refused(knobs: dict[str, Any], wrong: float)
         rounds_of(PseudoLabels(**knobs), lost)
     with pytest.raises(ValueError, match=r"^the teacher of round 1 says .* of 6 of 6 unlabelled"):
         rounds_of(PseudoLabels(rounds=2, **knobs), SAID, np.full_like(SAID, wrong))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_teacher_is_asked_at_the_size_that_its_card_names(
+    known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The student's plan names 96 and 112 pixels; 96 again for a card that names none."""
+    backbone = create_backbone("resnet18d", width=0.0625).eval()
+    sizes = {"eval_size": 160, "resize_size": 176} if known else {}
+    save_artifact(
+        tmp_path / "teacher",
+        backbone,
+        {"weights": "trained", "classes": ("a", "b"), "dataset": {"name": "own", **sizes}},
+        head={"weight": torch.zeros(2, backbone.features.channels[-1]), "bias": torch.zeros(2)},
+    )
+    asked: list[tuple[int, int]] = []
+
+    def probabilities(model: Any, samples: Any, plan: TrainingPlan, *_: Any, **__: Any) -> Any:
+        asked.append((plan.eval_size, plan.resize_size))
+        return np.full((len(samples), 2), 0.5, np.float32)
+
+    monkeypatch.setattr(pseudo_rounds, "probabilities", probabilities)
+    budget = FineTuneBudget(root=tmp_path, image_size=96, resize_size=112)
+    plan = training_plan(FINE_TUNING.recipes["plain"], budget, 10, architecture="resnet18d")
+    pseudo_rounds.say_of(tmp_path / "teacher", [tmp_path / "1.png"], plan, workers=0)
+    assert asked == [(160, 176) if known else (96, 112)]
 
 
 def test_a_plan_without_unlabelled_images_is_refused(tmp_path: Path) -> None:
