@@ -117,7 +117,12 @@ def _trained_in_rounds(
         if (last / RANGE_FILE).is_file():
             shutil.copy(last / RANGE_FILE, folder / RANGE_FILE)
     cost = cost_of(done)
-    if SEARCH_SECONDS in cost:  # each round says those of the first
-        cost[SEARCH_SECONDS] = done[0].result.cost[SEARCH_SECONDS]
+    if SEARCH_SECONDS in cost:  # one search, and each round counts it
+        once = done[0].result.cost[SEARCH_SECONDS]
+        cost["seconds"] -= cost[SEARCH_SECONDS] - once
+        cost[SEARCH_SECONDS] = once
     cost["seconds"] += asking.get("seconds", 0.0)
-    return as_one(done, admitted, cost=cost, notes=round_notes(trick, admitted, which))
+    notes = round_notes(trick, admitted, which)
+    for note in notes:
+        tell(f"{task.label}: {note}")
+    return as_one(done, admitted, cost=cost, notes=notes)

@@ -74,7 +74,7 @@ def train_fold(
         )
         said = _train_and_ask(task, training, plan, held, label=label, cost=cost)
     runner = training.runner
-    cost["seconds"] += runner.seconds_before
+    cost["seconds"] += runner.seconds_before + cost.get(SEARCH_SECONDS, 0.0)
     cost.update(
         peak_memory_mb=peak_memory_mb(),
         iterations=runner.iter,

@@ -18,6 +18,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from backbones.card import ArtifactError, read_card
+from benchmarks.errors import DataError
 from classification.data import Normalizer, ValidationImages, ready_batch
 from classification.model import Classifier, load_classifier
 
@@ -42,7 +43,12 @@ class Predictor:
 
     def probabilities(self, files: Sequence[str | os.PathLike[str]]) -> npt.NDArray[np.float32]:
         """(n, K), each row adding up to 1. Raises DataError (a ValueError) for a file that is
-        missing or no image."""
+        missing or no image; TypeError for what is no path, such as pixels."""
+        for file in files:
+            if not isinstance(file, (str, os.PathLike)):
+                raise TypeError(f"expected the path of an image file, not {type(file).__name__}")
+            if not Path(file).exists():
+                raise DataError(f"{os.fspath(file)}: there is no such file")
         prep = self.classifier.backbone.preprocessing
         images = ValidationImages(
             [(Path(file), 0) for file in files],

@@ -167,7 +167,7 @@ def build_training(
         work_dir=work_dir,
         label=label,
     )
-    hooks = _hooks(plan, recipe, classifier, loaders.fill)
+    hooks = _hooks(plan, recipe, classifier, loaders.fill, label)
     if range_test_of(recipe) is not None:
         hooks.append(FindLearningRate(plan, seed=seed, work_dir=work_dir, label=label))
     metric = AnswerMetric(num_classes)
@@ -259,14 +259,19 @@ def _freeze(classifier: Classifier, tuning: Tuning) -> None:
 
 
 def _hooks(
-    plan: TrainingPlan, recipe: Recipe, classifier: Classifier, fill: FillFeatures | None
+    plan: TrainingPlan,
+    recipe: Recipe,
+    classifier: Classifier,
+    fill: FillFeatures | None,
+    label: str,
 ) -> list[Hook]:
-    """fill: what computes the features that are trained on, before the first step."""
+    """fill: what computes the features that are trained on, before the first step. label: names the
+    training on the screen."""
     hooks: list[Hook] = [LearningRate(plan)]
     if recipe.tuning.unfreeze_epochs is not None:
         hooks.append(Unfreezing(classifier, plan))
     if recipe.tuning.best_weights:
-        hooks.append(KeepBest(metric="top1"))
+        hooks.append(KeepBest(metric="top1", label=label))
     if plan.patience is not None:
         hooks.append(StopEarly(patience=plan.patience, metric="top1"))
     if fill is not None:

@@ -9,14 +9,16 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from engine.checkpoints import bare
+from engine.processes import tell
 
 _STATE = "best_weights"
 
 
 class KeepBest(Hook):
-    """Keeps the weights of the validation with the highest `metric`, the first of several alike,
+    """Keeps the weights of the validation with the highest `metric`, the last of several alike,
     and puts them back after the training; they are validated once more, so that the metrics of
-    the train loop are theirs.
+    the train loop are theirs. The last: few images are soon all answered right, by weights that
+    have hardly learned anything.
 
     What is kept is what the validation saw: of an average of the weights, the average. It is in the
     checkpoints, so that a resumed run ends where an uninterrupted one does.
@@ -24,8 +26,8 @@ class KeepBest(Hook):
 
     priority = "HIGH"  # before the average leaves the model again
 
-    def __init__(self, *, metric: str) -> None:
-        self.metric = metric
+    def __init__(self, *, metric: str, label: str) -> None:
+        self.metric, self.label = metric, label
         self.best: float | None = None
         self.step = 0
         self.weights: dict[str, Tensor] = {}
@@ -40,7 +42,7 @@ class KeepBest(Hook):
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         assert metrics is not None, "a validation has metrics"
         value = float(metrics[self.metric])
-        if self.best is None or value > self.best:
+        if self.best is None or value >= self.best:
             self.best, self.step = value, runner.iter
             state = bare(runner.model).state_dict()
             self.weights = {name: tensor.detach().clone() for name, tensor in state.items()}
@@ -49,8 +51,9 @@ class KeepBest(Hook):
         if self.step == runner.iter or not self.weights:
             return
         bare(runner.model).load_state_dict(self.weights, strict=True)
-        runner.logger.info(
-            f"back to the weights of step {self.step} with {self.metric} {self.best:.2f}"
+        tell(
+            f"  {self.label}: back to the weights of step {self.step}, which validated best: "
+            f"{self.metric} {self.best:.1f}"
         )
         runner.train_loop.metrics = _validated(runner)
 

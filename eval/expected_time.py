@@ -24,6 +24,7 @@ from benchmarks.schema import Benchmark, load_benchmark
 from classification.derived import find_recipe
 from classification.names import architecture_of_teacher
 from classification.protocol import pretraining_protocol
+from classification.tricks.fast_auto_augment import MOST_IMAGES, SEARCH, FastAutoAugment
 from classification.tricks.plain_views import PlainViews
 from classification.tricks.pseudo_labels import PseudoLabels
 from detection.protocol import detection_protocol
@@ -248,9 +249,18 @@ def pretraining_work(
         once = frozen and PlainViews.name in recipe["tricks"]  # features, not images, are shown
         image = train_scale * (precision * gmacs * (FORWARD if frozen else 1) + teacher)
         step = (HEAD_STEP if frozen else STEP) / batch
-        return float(images * ((1 if once else passes) * image + passes * step))
+        learned = images * ((1 if once else passes) * image + passes * step)
+        return float(learned + _search_work(recipe, images, train_scale * precision * gmacs))
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
+
+
+def _search_work(recipe: Mapping[str, Any], images: float, image: float) -> float:
+    """Of a policy search: each trial is a forward pass over each image once. image: of a step."""
+    knobs = recipe["tricks"].get(FastAutoAugment.name, {})
+    if knobs.get("policy") != SEARCH:
+        return 0.0
+    return float((1 + knobs["trials"]) * min(images, MOST_IMAGES) * image * FORWARD)
 
 
 def _rounds(recipe: Mapping[str, Any], batch: int) -> float:

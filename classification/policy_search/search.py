@@ -48,8 +48,9 @@ class Found:
         often = ", ".join(f"{name} {use:.0%}" for name, use in list(uses)[:4])
         return (
             f"fast_auto_augment found {len(self.policy)} sub-policies by density matching "
-            f"(loss {self.plain:.3f} of the images as they are, {self.loss:.3f} under them); most "
-            f"often, per view: {often}; a later recipe names the file {where}"
+            f"(loss {self.plain:.3f} of the images as they are, {self.loss:.3f} under them, the "
+            f"best of many trials on the same images); most often, per view: {often}; a later "
+            f"recipe names the file {where}"
         )
 
 
@@ -104,7 +105,8 @@ def _progress(
     left = (total - done) * each
     if len(durations) == _MEASURED and left:
         tell(
-            f"{label}: {total} trials, {each:.1f} s each: about {_duration(left)}; "
+            f"{label}: {total - done} of {total} trials left, {each:.1f} s each: about "
+            f"{_duration(left)}; "
             "interrupted, it goes on where it was"
         )
     elif len(durations) > _MEASURED and done * _LINES // total > (done - 1) * _LINES // total:

@@ -33,7 +33,7 @@ from classification.policy_search.trial_log import TrialLog
 from classification.probe_protocol import ITERATIONS, REGULARIZATION
 from classification.splits import Fold, make_folds
 from classification.training import build_classifier
-from classification.tricks.fast_auto_augment import FastAutoAugment, search_of
+from classification.tricks.fast_auto_augment import MOST_IMAGES, FastAutoAugment, search_of
 from engine.fast_paths import is_fast
 from engine.processes import tell, world_size
 
@@ -42,8 +42,6 @@ POLICY_FILE = "policy.json"
 TRIALS_FILE = "policy_trials.jsonl"
 FOLDS = 5
 """As in the paper."""
-MOST_IMAGES = 2000
-"""That the search looks at, of all classes together: the paper takes 4,000 of CIFAR-10."""
 _BATCH_SIZE = 64
 
 _Head = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.floating]]
@@ -117,6 +115,7 @@ def with_found_policy(
         f"{len(chosen)} images of {plan.eval_size} pixels, {trick.trials} trials in each of "
         f"{len(folds)} folds, seed {seed}",
     )
+    tell(f"{label}: the policy lies in {path}")
     remark = found.remark(f"{POLICY_FILE} of its work folder")
     return _with_policy(plan, trick, path), remark, found.seconds
 

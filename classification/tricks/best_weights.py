@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class BestWeights(Trick):
     """Validates after each epoch of the recipe, at most 20 times, and goes back at the end to the
-    weights of the best top-1; of several alike to the first. With an average of the weights it is
+    weights of the best top-1; of several alike to the last. With an average of the weights it is
     the average that is validated and kept.
 
     The best of many validations on the same images promises too much: judge by others.

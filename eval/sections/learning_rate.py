@@ -87,8 +87,9 @@ def _plot(tests: dict[str, list[_Test]]) -> Plot:
     which = f"the first {len(shown)} of {len(tests)} rows" if len(shown) < len(tests) else ""
     return Plot(
         caption="Loss while the learning rate grows step by step"
-        f"{f', {which}' if which else ''}: thin as it is, thick smoothed, all seeds and folds of a "
-        "row in one colour. The circle is the rate that was chosen.",
+        f"{f', {which}' if which else ''}: thin as it is; thick smoothed, with divergence cut off "
+        "at the highest loss before the lowest; all seeds and folds of a row in one colour. The "
+        "circle is the rate that was chosen.",
         alt="Loss over the learning rate. Chosen: "
         + "; ".join(f"{n} {_range([t[2] for t in found])}" for n, found in shown.items()),
         draw=_drawn(shown),

@@ -110,7 +110,8 @@ def _gain_grid(rows: Mapping[str, Sequence[Record]], gains: Mapping[str, Differe
         notes=(
             f"{how_measured(gains.values())}. {BEYOND_CHANCE} these rows.",
             "labelled only: the same recipe without pseudo-labels, with the same seed, in the same "
-            "run: it begins from the same weights, and sees each labelled image as often.",
+            "run: it begins from the same weights, and sees each labelled image as often, unless "
+            "early stopping or the best weights end one of the two sooner.",
         ),
     )
 

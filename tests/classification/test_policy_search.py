@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -197,7 +198,7 @@ def test_the_program_searches_on_the_images_to_fit_and_trains_with_what_it_found
     from classification.policy_file import policy_digest, read_policy
     from classification.policy_search import searched_policy
     from classification.recipes import FINE_TUNING
-    from classification.tricks import FastAutoAugment
+    from classification.tricks import FastAutoAugment, PseudoLabels
 
     rng = np.random.default_rng(0)
     for name, level in {"dark": 0, "light": 190}.items():
@@ -239,4 +240,25 @@ def test_the_program_searches_on_the_images_to_fit_and_trains_with_what_it_found
     assert knobs == {"policy": "file", "sha256": policy_digest(policy)}
     assert found.protocol["recipe"]["tricks"]["fast_auto_augment"]["policy"] == "search"
     assert any("policy.json" in note and "density matching" in note for note in found.notes)
-    assert found.cost["policy_search_seconds"] > 0
+    assert 0 < found.cost["policy_search_seconds"] < found.cost["seconds"]
+
+    both = recipe | PseudoLabels(quantile=0.0)
+    monkeypatch.setitem(FINE_TUNING.recipes, "rounds", both)
+    forget_mmengine()
+    found = finetune(
+        tmp_path / "start",
+        PreparedBenchmark(
+            benchmark=Benchmark(
+                name="own",
+                finetune=FineTuneBudget(root=tmp_path / "images", labelled_per_class=8, **settings),
+            ),
+            digests={"finetune": "d"},
+        ),
+        recipe="rounds",
+        seed=0,
+        work_dir=tmp_path / "rounds",
+        result=tmp_path / "rounds.json",
+    )
+    log = (tmp_path / "rounds" / "round-0" / "policy_trials.jsonl").read_text().splitlines()
+    seconds = [json.loads(line).get("seconds", 0.0) for line in log]
+    assert found.cost["policy_search_seconds"] == pytest.approx(sum(seconds))

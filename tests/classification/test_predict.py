@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -58,8 +59,11 @@ def test_probabilities_are_those_of_the_network_by_hand(artifact: Path, tmp_path
 
 
 def test_what_is_no_image_or_no_classifier_is_refused(artifact: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.jpg"):
+    with pytest.raises(DataError, match=r"none\.jpg: there is no such file"):
         load_predictor(artifact)(tmp_path / "none.jpg")
+    pixels: Any = np.zeros((32, 32, 3), np.uint8)
+    with pytest.raises(TypeError, match="the path of an image file, not ndarray"):
+        load_predictor(artifact)(pixels)
     save_artifact(
         tmp_path / "bare", create_backbone("resnet18d", width=0.125), {"weights": "random"}
     )

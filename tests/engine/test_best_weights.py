@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 
 from engine.best_weights import KeepBest
 
-# Made up, of the validations after every second step: the best is the third, the fourth as good.
+# Made up, of the validations after every second step: the best is the fourth, the third as good.
 SCORES = (10.0, 20.0, 30.0, 30.0, 5.0)
 
 
@@ -46,7 +46,7 @@ def run(
         told = Told(interrupt)
         runner = make_runner(
             tmp_path / name, toy(), steps=10, val_interval=2, checkpoint_interval=2,
-            hooks=[KeepBest(metric="score"), told], **validation, **options,
+            hooks=[KeepBest(metric="score", label="a toy"), told], **validation, **options,
         )  # fmt: skip
         if interrupt is None:
             runner.train()
@@ -59,12 +59,15 @@ def run(
 
 
 @pytest.mark.parametrize("options", [{}, {"ema_decay": 0.9}], ids=["plain", "averaged"])
-def test_it_goes_back_to_the_first_of_the_best(
-    options: dict[str, Any], run: Callable[..., Any]
+def test_it_goes_back_to_the_last_of_the_best_and_says_so(
+    options: dict[str, Any], run: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     runner, told = run("a", **options)
+    assert "a toy: back to the weights of step 8, which validated best: score 30.0" in (
+        capsys.readouterr().err
+    )
     for name, tensor in runner.model.state_dict().items():
-        assert torch.equal(tensor, told.seen[6][name])
+        assert torch.equal(tensor, told.seen[8][name])
     assert any(not torch.equal(t, told.seen[10][n]) for n, t in runner.model.state_dict().items())
 
 

@@ -12,7 +12,8 @@ from PIL import Image
 
 from benchmarks.schema import Benchmark, FineTuneBudget
 from classification.protocol import pretraining_protocol
-from classification.recipes import RECIPES
+from classification.recipes import FINE_TUNING, RECIPES
+from classification.tricks import FastAutoAugment
 from eval import expected_time
 from eval.expected_time import (
     BESIDE,
@@ -245,6 +246,24 @@ def test_a_head_alone_is_a_forward_pass_and_small_steps(own: Benchmark, tmp_path
     assert plain == pytest.approx(10 * 100 * (image + 0.3 / 32))
     assert linear == pytest.approx(100 * (image / 3 + 10 * 0.085 / 32))
     assert drawn == pytest.approx(100 * 10 * (image / 3 + 0.085 / 32))
+
+
+def test_a_policy_search_is_a_forward_pass_for_each_trial(
+    own: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = FINE_TUNING.recipes["plain"] | FastAutoAugment("search", trials=60)
+    monkeypatch.setitem(FINE_TUNING.recipes, "searched", searched)
+    names = ("scratch:resnet50d~plain", "scratch:resnet50d~searched")
+    plan = tuned(own, tmp_path, *names)
+    assert own.finetune is not None
+    image = 0.25 * 1.95 * (own.finetune.image_size / 224) ** 2
+    for images, looked_at in ((100.0, 100), (5000.0, 2000)):
+        plain, with_search = (
+            pretraining_work(job_of(plan, "finetune", name).protocol, images, 0.25, lambda _: None)
+            for name in names
+        )
+        assert plain is not None
+        assert with_search == pytest.approx(plain + 61 * looked_at * image / 3)
 
 
 def test_rounds_that_were_not_trained_do_not_make_the_images_fewer(
