@@ -54,6 +54,7 @@ def read_csv(file: Path) -> tuple[LabelledFile, ...]:
     try:
         header = next(rows, [])
         columns = _columns(file, header)
+        folder = os.path.realpath(file.parent)
         read = []
         for row in rows:
             if any(row[len(header) :]):
@@ -62,7 +63,7 @@ def read_csv(file: Path) -> tuple[LabelledFile, ...]:
                     f"{len(header)} columns; put a value that holds a comma into double quotes"
                 )
             if any(row):
-                read.append(_row(file, rows.line_num, columns, row))
+                read.append(_row(file, folder, rows.line_num, columns, row))
     except csv.Error as error:
         raise DataError(f"{file}, line {rows.line_num}: not CSV: {error}") from error
     if not read:
@@ -111,7 +112,10 @@ def _columns(file: Path, header: list[str]) -> dict[str, int]:
     return {name: names.index(name) for name in _COLUMNS if name in names}
 
 
-def _row(file: Path, line: int, columns: dict[str, int], row: list[str]) -> LabelledFile:
+def _row(
+    file: Path, folder: str, line: int, columns: dict[str, int], row: list[str]
+) -> LabelledFile:
+    """folder: the file's own, without links: the way up from a link is not the way it is named."""
     values = {name: row[at].strip() if at < len(row) else "" for name, at in columns.items()}
     for name in columns:
         if not values[name]:
@@ -124,7 +128,7 @@ def _row(file: Path, line: int, columns: dict[str, int], row: list[str]) -> Labe
         )
     image = os.path.normpath(values["path"])
     if image.startswith(("/", "..")):  # one image has one name, however it is written
-        image = os.path.relpath(file.parent / image, file.parent)
+        image = os.path.relpath(os.path.join(folder, image), folder)
     return LabelledFile(
         image=image, label=values["label"], split=split, group=values.get("group"), line=line
     )

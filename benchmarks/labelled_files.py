@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -22,6 +23,13 @@ LAYOUTS = (
     "train/<class>/*.jpg with or without val/<class>/*.jpg, or <class>/*.jpg (also .jpeg, .png)"
 )
 SPLIT_FOLDERS: dict[Split, str] = {"train": "train", "test": "val"}
+OTHER_FORMATS = frozenset(
+    (
+        *(".webp", ".tif", ".tiff", ".gif", ".bmp", ".heic", ".heif", ".avif", ".jp2", ".jxl"),
+        *(".svg", ".ico", ".raw", ".cr2", ".nef", ".dng"),
+    )
+)
+"""Suffixes of images that are not read."""
 
 
 def listed_files(budget: FineTuneBudget) -> tuple[LabelledFile, ...]:
@@ -83,10 +91,20 @@ def _in_folders(root: Path) -> Iterator[LabelledFile]:
 def _of_folder(folder: Path, before: str, split: Split) -> Iterator[LabelledFile]:
     test = split == "test"
     layouts = f"{LAYOUTS}; remove {folder.name}/ if there are no test images" if test else LAYOUTS
-    index = file_index(folder, layouts, least_classes=1 if test else 2)
+    try:
+        index = file_index(folder, layouts, least_classes=1 if test else 2)
+    except DataError as error:
+        raise _of_other_formats(folder, error) from error
     for label, name in enumerate(index.classes):
         for file in index.names[slice(*index.span(label))]:
             yield LabelledFile(image=f"{before}{name}/{file}", label=name, split=split)
+
+
+def _of_other_formats(folder: Path, error: DataError) -> DataError:
+    """The error about a class without images, saying so where it has some that are not read."""
+    place = Path(str(error).partition(" holds no images; ")[0])
+    said = of_other_formats(place) if place.parent == folder and place.is_dir() else ""
+    return DataError(f"{place} holds no images: {said}; convert such files") if said else error
 
 
 def _check_classes(root: Path, files: Sequence[LabelledFile]) -> None:
@@ -108,8 +126,30 @@ def classes_of(files: Iterable[LabelledFile]) -> tuple[str, ...]:
 
 
 def images_below(folder: Path) -> Iterator[Path]:
+    for where, name in _files_below(folder):
+        if name.lower().endswith(IMAGE_SUFFIXES):
+            yield Path(where, name)
+
+
+def of_other_formats(*folders: Path) -> str:
+    """How many images below the folders are not read for their format, in words; empty where there
+    are none, and for files that are no images."""
+    found = (
+        os.path.splitext(name)[1].lower() for folder in folders for _, name in _files_below(folder)
+    )
+    counts = Counter(suffix for suffix in found if suffix in OTHER_FORMATS)
+    if not counts:
+        return ""
+    files, which = counts.total(), ", ".join(sorted(counts))
+    if files == 1:
+        return f"1 file is not JPEG or PNG ({which}) and is not used"
+    return f"{files:,} files are not JPEG or PNG ({which}) and are not used"
+
+
+def _files_below(folder: Path) -> Iterator[tuple[str, str]]:
+    """(folder, name) of what is not hidden."""
     for where, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
-                yield Path(where, name)
+            if not name.startswith("."):
+                yield where, name

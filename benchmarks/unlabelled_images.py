@@ -11,7 +11,7 @@ from benchmarks.digest import dataset_digest
 from benchmarks.errors import DataError
 from benchmarks.image_files import IMAGE_SUFFIXES, check_image
 from benchmarks.known_images import KnownImages
-from benchmarks.labelled_files import divided, images_below, listed_files
+from benchmarks.labelled_files import divided, images_below, listed_files, of_other_formats
 from benchmarks.schema import FineTuneBudget
 
 
@@ -100,7 +100,8 @@ def look_for_unlabelled(budget: FineTuneBudget) -> tuple[UnlabelledImages, str]:
     )
     if kept:
         return images, ""
-    why = ", ".join(images.notes()) or f"no file there ends in {', '.join(IMAGE_SUFFIXES)}"
+    whys = (*images.notes(), of_other_formats(folder))
+    why = ", ".join(filter(None, whys)) or f"no file there ends in {', '.join(IMAGE_SUFFIXES)}"
     return images, f"{folder} holds no unlabelled image ({why})"
 
 

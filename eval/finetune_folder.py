@@ -12,9 +12,10 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backbones.atomic import atomic_directory, write_json_atomic
-from backbones.card import CARD_NAME, WEIGHTS_NAME, ArtifactError, read_card
+from backbones.card import ArtifactError, read_card
 from classification.derived import find_recipe
 from classification.recipes import FINE_TUNING
 from engine.tracking import DEFAULT_TRACKERS
@@ -22,22 +23,23 @@ from eval.candidates import Candidates, find_candidates
 from eval.execute import on_gpu
 from eval.executors import Where
 from eval.expected_time import expected_times
+from eval.layout import require_makable
 from eval.own_benchmark import OwnBenchmark, OwnData, own_benchmark
 from eval.own_division import division_in_words
-from eval.plan import Cell
 from eval.probed import Probed, probed, ranked
-from eval.records import Record, read_records
+from eval.records import read_records
 from eval.screen import Screen, shown_path
 from eval.transfer import Question, Run, ask, dry_run, output_folder
-from eval.tuned_classifiers import classifiers_of
+from eval.tuned_classifiers import EXPORTED, best_record, classifiers_of, weights_of
 
-CLASSIFIER = "classifier"
+if TYPE_CHECKING:
+    from eval.execute import Outcome
+    from eval.tracking import Tracking
+
 PROXIES = "proxies.json"
 _RECIPES = ("linear", "finetune")
 """By default: the first costs seconds, and is hard to beat with few images."""
 _PSEUDO = "pseudo_labels"
-_BY_VALIDATION = ("validation_top1", "tuned_top1")
-"""What the classifier to export is chosen by: the second where nothing is tested."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,15 +111,17 @@ def dry_run_folder(question: FolderQuestion) -> None:
 def tune_folder(question: FolderQuestion) -> FolderTuning:
     """Ready to be executed: the benchmark's file is written and its data was looked at.
 
-    Raises ValueError for images, backbones, recipes or an OUT that cannot be used.
+    Raises ValueError for images, backbones, recipes or an OUT that cannot be used; what was written
+    is gone then.
     """
     out = _out(question)
     asked = _ask(question, write_to=out)
-    screen = Screen(out)
-    for line in asked.said:
-        screen.say(line)
-    screen.say()
-    return FolderTuning(asked, screen)
+    with asked.benchmark.gone_if_refused():
+        screen = Screen(out)
+        for line in asked.said:
+            screen.say(line)
+        screen.say()
+        return FolderTuning(asked, screen)
 
 
 class FolderTuning:
@@ -126,7 +130,7 @@ class FolderTuning:
     def __init__(self, asked: _Asked, screen: Screen) -> None:
         self.asked, self.screen = asked, screen
         first = asked.probing or asked.tuning(asked.backbones[0])
-        self.first = Run(first)
+        self.first = _Tuning(first) if asked.probing is None else Run(first)
         if asked.probing is not None:  # refused now, and not when all candidates are probed
             division_in_words(self.first.question.benchmark, asked.whole.seeds)
 
@@ -141,11 +145,9 @@ class FolderTuning:
             if best is None:
                 self.screen.say("No candidate could be probed: nothing was fine-tuned.")
                 return 1
-            run = Run(self.asked.tuning(best), warn=False)  # the probes' run has told them
+            run = _Tuning(self.asked.tuning(best), warn=False)  # the probes' run has told them
         self._announce(run)
-        failed = bool(run.execute(name_classifier=False)) or failed
-        for line in _export(run):
-            self.screen.say(line)
+        failed = bool(run.execute()) or failed
         return 1 if failed else 0
 
     def _announce(self, run: Run) -> None:
@@ -170,18 +172,42 @@ class FolderTuning:
         return best, bool(outcome.failed)
 
 
+class _Tuning(Run):
+    """A run that exports before it reports, so that its page names what was exported."""
+
+    exported: Sequence[str] = ()
+    not_exported: OSError | None = None
+
+    def work(self) -> tuple[Outcome, Tracking]:
+        done = super().work()
+        try:
+            self.exported = _export(self)
+        except OSError as error:  # the table comes all the same
+            self.not_exported = error
+        return done
+
+    def execute(self, *, name_classifier: bool = False) -> int:
+        code = super().execute(name_classifier=name_classifier)
+        if self.not_exported is not None:
+            raise self.not_exported
+        for line in self.exported:
+            self.screen.say(line)
+        return code
+
+
 def _out(question: FolderQuestion) -> Path:
     return output_folder(question.out, question.own.name)
 
 
 def _ask(question: FolderQuestion, *, write_to: Path) -> _Asked:
-    own, out = question.own, _out(question)
+    own, out = question.own.plain(), _out(question)
+    require_makable(out)
     if not own.data.exists():
         raise ValueError(f"nothing is at {own.data}: give a folder of images, or a CSV file")
     recipes, of_recipes = _recipes(question)
     gpu = question.where.kind != "local" or on_gpu()
     candidates = _candidates(question, out)
-    benchmark = own_benchmark(own, out, write_to=write_to, gpu=gpu)
+    benchmark = own_benchmark(own, out, write_to=write_to, gpu=gpu, tolerate=question.tolerate)
 
     def asked(texts: Sequence[str], tasks: list[str] | None, seeds: Sequence[int]) -> Question:
         return ask(
@@ -200,17 +226,18 @@ def _ask(question: FolderQuestion, *, write_to: Path) -> _Asked:
         )
 
     specs = candidates.specs
-    whole = asked([f"{s}~{recipe}" for s in specs for recipe in recipes], None, question.seeds)
-    names = tuple(dict.fromkeys(spec.untuned.name for spec in whole.specs))
-    return _Asked(
-        out=out,
-        benchmark=benchmark,
-        candidates=candidates,
-        backbones=names,
-        whole=whole,
-        probing=asked(specs, ["probes"], question.seeds[:1]) if len(names) > 1 else None,
-        said=(*benchmark.said, *candidates.said, *of_recipes),
-    )
+    with benchmark.gone_if_refused():
+        whole = asked([f"{s}~{recipe}" for s in specs for recipe in recipes], None, question.seeds)
+        names = tuple(dict.fromkeys(spec.untuned.name for spec in whole.specs))
+        return _Asked(
+            out=out,
+            benchmark=benchmark,
+            candidates=candidates,
+            backbones=names,
+            whole=whole,
+            probing=asked(specs, ["probes"], question.seeds[:1]) if len(names) > 1 else None,
+            said=(*benchmark.said, *candidates.said, *of_recipes),
+        )
 
 
 def _recipes(question: FolderQuestion) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -257,20 +284,17 @@ def _probes_in_words(found: Probed, best: str | None) -> list[str]:
 
 def _export(run: Run) -> list[str]:
     """Copies the classifier that validated best to OUT; lines on how to use it."""
-    records = read_records(run.layout.records).by_key
-    ended = [(cell, record) for cell in run.plan.cells if (record := records.get(cell.key))]
-    chosen = _best(ended)
-    if chosen is None:
+    best = best_record(run.plan.select(read_records(run.layout.records)))
+    if best is None:
         return ["No classifier was exported: no fine-tuning came to its end."]
-    cell, record = chosen
     root = run.layout.root
-    lies = classifiers_of([record], [run.layout], below=root).get(record.key)
+    lies = classifiers_of([best.record], [run.layout], below=root).get(best.record.key)
     if lies is None:
         return ["No classifier was exported: that of the best row is gone from its work folder"]
-    source, target = root / lies.path, root / CLASSIFIER
+    source, target = root / lies.path, root / EXPORTED
     try:
         card = read_card(source)
-        if not _is_there(target, card.sha256):
+        if weights_of(target) != card.sha256:
             with atomic_directory(target) as temporary:
                 shutil.copytree(source, temporary, dirs_exist_ok=True)
     except ArtifactError as error:
@@ -279,38 +303,10 @@ def _export(run: Run) -> list[str]:
     shown = shown_path(target)
     return [
         "",
-        f"Classifier: {shown}/ ({cell.row.name}, seed {cell.seed}{which})",
+        f"Classifier: {shown}/ ({best.record.backbone}, {best.said}{which})",
         f"  trickle export {shown} --to onnx",
         "  (or timm, torchvision, huggingface, where they have such a network)",
         "In Python:",
         "  from classification.predict import load_predictor",
         f'  print(load_predictor("{shown}")("photo.jpg"))',
     ]
-
-
-def _best(ended: Sequence[tuple[Cell, Record]]) -> tuple[Cell, Record] | None:
-    """Of the row with the best mean over its seeds the seed with the best validation."""
-    scores: dict[str, list[float]] = {}
-    known = []
-    for cell, record in ended:
-        names = (name for name in _BY_VALIDATION if name in record.metrics)
-        value = None if (name := next(names, None)) is None else record.metrics[name].value
-        if record.status == "ok" and value is not None:
-            scores.setdefault(cell.row.name, []).append(value)
-            known.append((value, cell, record))
-    if not known:
-        return None
-    means = {name: sum(values) / len(values) for name, values in scores.items()}
-    row = max(means, key=lambda name: means[name])
-    _, cell, record = max((one for one in known if one[1].row.name == row), key=lambda one: one[0])
-    return cell, record
-
-
-def _is_there(artifact: Path, sha256: str | None) -> bool:
-    """Whether these weights lie there already."""
-    if not (artifact / CARD_NAME).is_file() or not (artifact / WEIGHTS_NAME).is_file():
-        return False
-    try:
-        return read_card(artifact).sha256 == sha256
-    except ArtifactError:
-        return False

@@ -109,7 +109,7 @@ def compare(own: Sequence[npt.NDArray[np.float64]], control: Sequence[npt.NDArra
     tail, ranked = _expanded_tail(n_images), np.sort(draws)
     return ByImage(
         mean=observed,
-        ci95=(_quantile(ranked, tail), -_quantile(-ranked[::-1], tail)),
+        ci95=(_quantile(ranked, tail), 0.0 - _quantile(-ranked[::-1], tail)),
         n_images=n_images,
         p_value=_p_value(observed, ranked, n_images),
     )

@@ -33,14 +33,15 @@ class TaskFacts:
     title: as it stands within a sentence. program: the module that a job runs. protocol:
     `module:function` of (benchmark, digest of its data), which gives everything that moves the
     number; of "finetune", of the recipe's name as well. columns: the metrics that every table
-    shows, the main one first. summary: those that are told when a job has ended, by default the
-    columns.
+    shows, the main one first. more_columns: those that it shows where a row has them, without a
+    difference. summary: those that are told when a job has ended, by default the columns.
     """
 
     title: str
     program: str
     protocol: str
     columns: tuple[str, ...] = ()
+    more_columns: tuple[str, ...] = ()
     summary: tuple[str, ...] = ()
 
     @property
@@ -73,6 +74,8 @@ TASK_FACTS: dict[TaskName, TaskFacts] = {
         program="classification.finetune",
         protocol="classification.finetune_protocol:finetune_protocol",
         columns=("tuned_top1", "macro_f1"),
+        more_columns=("auc", "tta_top1"),
+        summary=("tuned_top1", "macro_f1", "auc", "tta_top1"),
     ),
     "probes": TaskFacts(
         title="probes",

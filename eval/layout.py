@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,17 +89,32 @@ def make_writable(root: Path) -> None:
     """Makes OUT where it is not there yet. Raises ValueError where nothing can be written there,
     OSError for what is no matter of the choice of OUT, such as a full disk."""
     layout = Layout(root)
-    try:
+    with _refused(f"--out {root} cannot be made: "):
         root.mkdir(parents=True, exist_ok=True)
+    with _refused(f"--out {root}: nothing can be written there (", ")"):
         for path, what in out_of_place(layout):
             raise ValueError(f"{path} has to be {what}, and is none: move or delete it")
         for folder in (root, *layout.folders):
             if folder.is_dir():
                 with tempfile.TemporaryFile(dir=folder):
                     pass
+
+
+def require_makable(root: Path) -> None:
+    """That OUT is there, or could be made: a folder beside it is, and is gone again. Raises as
+    `make_writable`."""
+    there = next(path for path in (root, *root.parents) if os.path.exists(path))
+    if there != root:
+        with _refused(f"--out {root} cannot be made: "), tempfile.TemporaryDirectory(dir=there):
+            pass
+
+
+@contextmanager
+def _refused(before: str, after: str = "") -> Iterator[None]:
+    """Lets ValueError say why the system refused, between these words, where OUT is to blame."""
+    try:
+        yield
     except OSError as error:
         if error.errno not in _REFUSALS:
             raise
-        raise ValueError(
-            f"--out {root}: nothing can be written there ({error.strerror}); give another --out"
-        ) from error
+        raise ValueError(f"{before}{error.strerror}{after}; give another --out") from error

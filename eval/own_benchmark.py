@@ -1,7 +1,8 @@
 """The benchmark file for a folder of labelled images: what `trickle finetune FOLDER` writes.
 
 OUT/benchmark.toml, and OUT/images.csv where the images have to be divided first. Both are for the
-user to read and to edit, and are taken as they are once they are there.
+user to read and to edit, and are taken as they are once they are there: a run that is refused
+leaves none.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import csv
 import io
 import json
 import math
+import os
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +25,13 @@ from backbones.atomic import write_text_atomic
 from benchmarks.errors import DataError
 from benchmarks.image_files import check_image
 from benchmarks.labelled_csv import read_csv
-from benchmarks.labelled_files import LAYOUTS
+from benchmarks.labelled_files import LAYOUTS, of_other_formats
 from benchmarks.labelled_images import LabelledImages, read_labelled
 from benchmarks.packaged import PACKAGED
 from benchmarks.roots import resolve_root
 from benchmarks.schema import FineTuneBudget, load_benchmark
 from classification.identity import safe_name
+from eval.layout import make_writable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,36 +62,72 @@ class OwnData:
     image_size: int | None = None
 
     @property
+    def is_list(self) -> bool:
+        return self.data.suffix.lower() == ".csv"
+
+    @property
     def name(self) -> str:
         """Of the benchmark, and of OUT below runs/."""
-        name = safe_name(self.data.stem if self.data.suffix.lower() == ".csv" else self.data.name)
+        data = _plain(self.data)
+        name = safe_name(data.stem if self.is_list else data.name)
         return f"own_{name}" if name in PACKAGED else name
+
+    def plain(self) -> OwnData:
+        """The same, without `..` in its paths."""
+        unlabelled = self.unlabelled and _plain(self.unlabelled)
+        return replace(self, data=_plain(self.data), unlabelled=unlabelled)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnBenchmark:
-    """file: the benchmark's. said: lines for the user, on what was found and chosen."""
+    """file: the benchmark's. said: lines for the user, on what was found and chosen. written: files
+    and then folders that were not there before."""
 
     file: Path
     said: tuple[str, ...]
+    written: tuple[Path, ...] = ()
+
+    @contextmanager
+    def gone_if_refused(self) -> Iterator[None]:
+        """Whatever is raised inside: what was written is gone, so that no later call is bound by
+        it."""
+        try:
+            yield
+        except BaseException:
+            _remove(self.written)
+            raise
 
 
-def own_benchmark(own: OwnData, out: Path, *, write_to: Path, gpu: bool) -> OwnBenchmark:
+def own_benchmark(
+    own: OwnData, out: Path, *, write_to: Path, gpu: bool, tolerate: int = 0
+) -> OwnBenchmark:
     """The benchmark of these images in `out`, or else written to the folder `write_to`.
 
-    gpu: whether larger images are affordable. Raises ValueError (DataError) for images that cannot
-    be used, and for files in `out` that are of other images or contradict `own`; writes nothing
-    then.
+    own: `plain`. write_to: `out`, or a folder to look at the benchmark in. gpu: whether larger
+    images are affordable. tolerate: how many unusable images may be left out.
+
+    Raises ValueError (DataError) for images that cannot be used, for files in `out` that are of
+    other images or contradict `own`, and where nothing can be written; writes nothing then.
     """
     there, listed = out / BENCHMARK, out / IMAGES
     if there.is_file():
-        return OwnBenchmark(file=there, said=(*_check(own, there), f"As {there} has it."))
+        found = (*_check(own, there), *_other_formats(own), f"As {there} has it.")
+        return OwnBenchmark(file=there, said=found)
     if listed.is_file():
         root: Path | None = listed
         said = [*_check_list(own, listed), f"{listed} is taken as it is."]
         train, test = _read(listed)
     else:
         root, train, test, said = _divided(own.data)
+    texts: dict[str, str] = {}
+    if root is None:  # divided just now
+        assert test is not None, "test images were set aside"
+        problems = _unusable(own, train, test, tolerate)
+        whole = _to_csv(train, test)
+        train, test = (_without(problems, images) for images in (train, test))
+        texts[IMAGES] = whole if write_to == out else _to_csv(train, test)
+        if write_to != out:  # the check of all data would name a file that is not to stay
+            said = [*said, *(f"left out, {problem}" for problem in problems.values())]
     share = _share(train)
     _check_division(own, train, share)
     side, why = _image_side(own, [path for path, _ in train.samples], gpu)
@@ -95,18 +136,49 @@ def own_benchmark(own: OwnData, out: Path, *, write_to: Path, gpu: bool) -> OwnB
         f"Images: {len(train.samples):,} to learn from, {tests:,} test images, "
         f"{len(train.classes)} classes, in {own.data}",
         *said,
+        *_other_formats(own),
         *_few(train),
         f"Image size: {side} pixels ({why}); --image-size N chooses another",
     ]
-    if root is None:  # divided just now
-        assert test is not None, "test images were set aside"
-        write_to.mkdir(parents=True, exist_ok=True)
-        write_text_atomic(write_to / IMAGES, _to_csv(train, test))
     if root is None or root == listed:
         root = Path(IMAGES)
-    write_to.mkdir(parents=True, exist_ok=True)
-    write_text_atomic(write_to / BENCHMARK, _to_toml(own, root, side, share))
-    return OwnBenchmark(file=write_to / BENCHMARK, said=tuple(said))
+    texts[BENCHMARK] = _to_toml(own, root, side, share)
+    written = _write(write_to, texts)
+    return OwnBenchmark(file=write_to / BENCHMARK, said=tuple(said), written=written)
+
+
+def _write(folder: Path, texts: Mapping[str, str]) -> tuple[Path, ...]:
+    """All of these files or none, each by its name; the new files, then the new folders."""
+    places = (*(folder / name for name in texts), folder, *folder.parents)
+    written = tuple(path for path in places if not os.path.lexists(path))
+    try:
+        make_writable(folder)
+        for name, text in texts.items():
+            write_text_atomic(folder / name, text)
+    except BaseException:
+        _remove(written)
+        raise
+    return written
+
+
+def _remove(written: Sequence[Path]) -> None:
+    for path in written:
+        with suppress(OSError):  # a folder that is not empty stays
+            path.rmdir() if path.is_dir() else path.unlink()
+
+
+@lru_cache(maxsize=1024)
+def _plain(path: Path) -> Path:
+    """Absolute, without `..`: links stay as they are named, but for one that `..` follows."""
+    if ".." not in path.parts:
+        return path.absolute()
+    plain, real = Path(os.path.abspath(path)), path.resolve()
+    return plain if plain.resolve() == real else real
+
+
+def _plain_image(path: Path) -> Path:
+    """A link that is an image keeps its name."""
+    return _plain(path.parent) / path.name
 
 
 def _read(root: Path) -> tuple[LabelledImages, LabelledImages | None]:
@@ -128,8 +200,11 @@ def _divided(
     train, test = _read(data)
     if test is not None:
         return data, train, test, []
-    train, test = _set_aside(data, train)
-    said = f"The test images were set aside now, of each class the same share: {IMAGES} says which"
+    train, test = _set_aside(data, _with_plain_paths(train))
+    how = "of each class the same share"
+    if train.groups is not None:
+        how = "of each class about the same share, groups kept whole"
+    said = f"The test images were set aside now, {how}: {IMAGES} says which"
     return None, train, test, [said]
 
 
@@ -154,6 +229,46 @@ def _joined(parts: Sequence[LabelledImages], classes: tuple[str, ...]) -> Labell
     place = {name: label for label, name in enumerate(classes)}
     samples = [(path, place[part.classes[at]]) for part in parts for path, at in part.samples]
     return LabelledImages(classes=classes, samples=samples, groups=None)
+
+
+def _with_plain_paths(images: LabelledImages) -> LabelledImages:
+    samples = [(_plain_image(path), label) for path, label in images.samples]
+    return replace(images, samples=samples)
+
+
+def _unusable(
+    own: OwnData, train: LabelledImages, test: LabelledImages, tolerate: int
+) -> dict[Path, str]:
+    """What is wrong with each image that cannot be used, as `validate` would say of the images
+    where they come from. DataError: more than `tolerate`, or a class has none to learn from."""
+    from benchmarks.validation import listed, refuse_more_than
+
+    problems: dict[Path, str] = {}
+    for path in sorted(path for path, _ in (*train.samples, *test.samples)):
+        try:
+            check_image(path)
+        except DataError as error:
+            problems[path] = str(error)
+    if not problems:
+        return {}
+    if own.is_list:
+        rows = {_plain_image(own.data.parent / row.image): row.line for row in read_csv(own.data)}
+        problems = {
+            path: f"{own.data}, line {line}: {problems[path]}"
+            for path, line in rows.items()
+            if path in problems
+        }
+    told = {str(path): problem for path, problem in problems.items()}
+    refuse_more_than(tolerate, own.name, {"finetune": told})
+    left = {label for path, label in train.samples if path not in problems}
+    if lost := [name for label, name in enumerate(train.classes) if label not in left]:
+        which = f"no usable training image of {_shown(lost)} is left in {own.data}"
+        raise DataError(f"{which}\n{listed(told)}")
+    return problems
+
+
+def _without(problems: Mapping[Path, str], images: LabelledImages) -> LabelledImages:
+    return _chosen(images, [i for i, (p, _) in enumerate(images.samples) if p not in problems])
 
 
 def _set_aside(data: Path, images: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
@@ -233,6 +348,17 @@ def _image_side(own: OwnData, paths: Sequence[Path], gpu: bool) -> tuple[int, st
         return side, said
     why = "most networks are made for" if gpu else "is what a CPU does in bearable time"
     return side, f"{said}, {side} {why}"
+
+
+def _other_formats(own: OwnData) -> list[str]:
+    """A line on images that are not read for their format, of those in folders."""
+    said = {}
+    if not own.is_list:
+        splits = [path for name in ("train", "val", "test") if (path := own.data / name).is_dir()]
+        said[own.data] = of_other_formats(*(splits or [own.data]))
+    if own.unlabelled is not None:
+        said[own.unlabelled] = of_other_formats(own.unlabelled)
+    return [f"{place}: {what}" for place, what in said.items() if what]
 
 
 def _few(train: LabelledImages) -> list[str]:
@@ -317,14 +443,14 @@ def _check(own: OwnData, file: Path) -> list[str]:
     if budget is None:
         raise ValueError(f"{file} has no [finetune]: give another --out, or delete that file")
     given = {
-        "--unlabelled": (own.unlabelled, budget.unlabelled),
+        "--unlabelled": (own.unlabelled, budget.unlabelled and _plain(budget.unlabelled)),
         "--image-size": (own.image_size, budget.image_size),
         "--folds": (own.folds, budget.folds if budget.validation == "kfold" else None),
     }
     for flag, (asked, has) in given.items():
         if asked is not None and asked != has:
             raise ValueError(f"{flag} {asked}, and {file} says {has or 'nothing of it'}: {remedy}")
-    if budget.root == own.data:
+    if _plain(budget.root) == own.data:
         return []
     if budget.root.suffix.lower() != ".csv":
         raise ValueError(

@@ -131,14 +131,13 @@ class Screen:
             self.say(f"Also:  {', '.join(f'{shown_path(path)}/' for path in found)}")
 
     def classifier(self, records: Sequence[Record], layouts: Sequence[Layout]) -> None:
-        """Where that of the best row of fine-tuning lies, and what takes it elsewhere."""
-        found = classifiers_of(records, layouts, below=Path.cwd())
-        best = best_record(records, found)
-        if best is not None:
-            classifier = found[best.key]
-            which = f" ({classifier.which})" if classifier.which else ""
+        """Where that of the fine-tuning that validated best lies, and what takes it elsewhere."""
+        best = best_record(records)
+        found = classifiers_of([best.record], layouts, below=Path.cwd()) if best else {}
+        if best is not None and (classifier := found.get(best.record.key)) is not None:
+            which = f"; {classifier.which}" if classifier.which else ""
             self.say(
-                f"Classifier of the best row, seed {best.seed}{which}: {classifier.path}/; "
+                f"Classifier: {classifier.path}/ ({best.record.backbone}, {best.said}{which}); "
                 f"to take it elsewhere: {classifier.command}"
             )
 

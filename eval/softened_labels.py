@@ -164,9 +164,9 @@ def _open(test: Test) -> str:
     assert test.difference is not None, "measured"
     if test.effect == "no evidence":
         if test.p_value is None and test.difference.n < 2:
-            return f"{test.metric}: {test.difference.mean:+.1f} with one seed: not tested"
+            return f"{test.metric}: {test.difference.mean:+z.1f} with one seed: not tested"
         if test.p_value is None:
-            same = f"{test.metric}: {test.difference.mean:+.1f} in every seed"
+            same = f"{test.metric}: {test.difference.mean:+z.1f} in every seed"
             return f"{same}, so no spread to judge it by"
-        return f"{test.metric}: no evidence of a difference ({test.difference.mean:+.1f})"
+        return f"{test.metric}: no evidence of a difference ({test.difference.mean:+z.1f})"
     return f"{test.metric}: it {test.effect}"

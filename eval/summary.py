@@ -25,6 +25,10 @@ TASK_OF_METRIC: dict[str, TaskName] = {
     metric: task for task, facts in TASK_FACTS.items() for metric in facts.columns
 }
 """The columns of every table, and the task that each is measured by."""
+MORE_COLUMNS: dict[str, TaskName] = {
+    metric: task for task, facts in TASK_FACTS.items() for metric in facts.more_columns
+}
+"""Those of a table with a row that has them."""
 
 
 @dataclass(frozen=True, kw_only=True)

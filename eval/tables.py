@@ -12,16 +12,22 @@ from typing import Any
 from backbones.atomic import write_text_atomic
 from eval.intervals import Interval
 from eval.process import one_line
-from eval.summary import TASK_OF_METRIC, Row, Score, Table
+from eval.summary import MORE_COLUMNS, TASK_OF_METRIC, Row, Score, Table
 from eval.table_tex import to_tex
 from eval.text import escape_cell, escape_markdown, in_one_line, no_formula
 
 MISSING = "–"
-TITLES = {"top1": "top-1", "tuned_top1": "tuned top-1", "macro_f1": "macro F1"}
+TITLES = {
+    "top1": "top-1",
+    "tuned_top1": "tuned top-1",
+    "macro_f1": "macro F1",
+    "auc": "AUC",
+    "tta_top1": "top-1 on views",
+}
 """Of metrics that are not called by their names in a heading."""
 _LONGEST_MESSAGE = 500
 _NOT_TESTED = "not tested"
-_IN_A_PAPER = ("top-1", "mAP", "mIoU", "tuned top-1", "macro F1")
+_IN_A_PAPER = ("top-1", "mAP", "mIoU", "tuned top-1", "macro F1", "AUC")
 
 
 def write_tables(
@@ -142,21 +148,23 @@ def _in_markdown(header: Sequence[str], rows: Sequence[Sequence[str]], texts: in
 def cells(table: Table) -> tuple[list[str], list[list[str]]]:
     """Header and rows as text: what a person reads.
 
-    Columns of a fine-tuning task that was not asked for are left out. A difference bears a star, or
+    Columns of a fine-tuning task that was not asked for are left out, as is what no row has of
+    those that stand without a difference. A difference bears a star, or
     "no evidence" or "not tested", and "by image" where the images decide and not the seeds.
     """
     shown = _shown(table)
     # A control has no classifier to compare with.
     compared = [name for name in shown if name != "top1" or table.baseline_chosen]
+    more = [name for name in MORE_COLUMNS if any(row.metrics.get(name) for row in table.rows)]
     header = ["backbone"]
-    for name in shown:
+    for name in (*shown, *more):
         header.append(TITLES.get(name, name))
         if name in compared:
             header.append(f"Δ {TITLES.get(name, name)}")
     rows = []
     for row in table.rows:
         line = [row.name.backbone]
-        for name in shown:
+        for name in (*shown, *more):
             score = row.metrics[name]
             line.append(_score_cell(row, name, len(table.seeds)))
             if name in compared:
@@ -213,22 +221,25 @@ def _tex(table: Table, protocols: Sequence[str]) -> str:
 def reading(table: Table) -> list[str]:
     """Sentences of plain text: how the cells are read."""
     seeds = ", ".join(map(str, table.seeds))
+    scores = [score for row in table.rows for score in row.metrics.values() if score is not None]
+    shown = [score for row in table.rows for name in _shown(table) if (score := row.metrics[name])]
+    one = len(table.seeds) < 2
     sentences = [
-        f"Seed {seeds}: one seed, so no interval. Δ: minus {table.reference} of the same seed."
-        if len(table.seeds) < 2
-        else f"Seeds {seeds}: mean ± half of Student's 95% interval. "
-        f"Δ: minus {table.reference}, paired by seed."
+        f"Seed {seeds}: one seed, so no interval."
+        if one
+        else f"Seeds {seeds}: mean ± half of Student's 95% interval."
     ]
+    if any(score.delta is not None for score in shown):
+        paired = " of the same seed" if one else ", paired by seed"
+        sentences.append(f"Δ: minus {table.reference}{paired}.")
     if lacking := _baseline_lacks(table):
         reference = f"{table.reference[0].upper()}{table.reference[1:]}"
         sentences.append(f"{reference} has no {', no '.join(lacking)}: no Δ there.")
-    scores = [score for row in table.rows for score in row.metrics.values() if score is not None]
     if any(score.delta is not None for score in scores):
         sentences.append(
             f"*: better or worse than {table.reference}, p < 0.05 after Holm's correction over the "
             "rows; no evidence: not so."
         )
-    shown = [score for row in table.rows for name in _shown(table) if (score := row.metrics[name])]
     if any(score.untested for score in shown):
         sentences.append("Not tested: one seed, and nothing by image.")
     if any(score.decided_by == "images" for score in scores):
@@ -278,7 +289,7 @@ def duration(seconds: float) -> str:
 
 
 def _score_cell(row: Row, metric: str, seeds: int) -> str:
-    task = TASK_OF_METRIC[metric]
+    task = TASK_OF_METRIC.get(metric) or MORE_COLUMNS[metric]
     statuses = [problem.status for problem in row.problems if problem.task == task]
     counts = {status: statuses.count(status) for status in ("diverged", "failed")}
     score = row.metrics[metric]
@@ -347,7 +358,7 @@ def _score_json(score: Score | None) -> dict[str, Any] | None:
     if score is None:
         return None
     value, delta, image = score.value, score.delta, score.delta_by_image
-    return {
+    found = {
         "mean": value.mean,
         "std": value.std,
         "n": value.n,
@@ -369,6 +380,16 @@ def _score_json(score: Score | None) -> dict[str, Any] | None:
             "p_value": image.p_value,
         },
     }
+    return dict(_without_negative_zero(found))
+
+
+def _without_negative_zero(found: Any) -> Any:
+    """Of plain JSON: a bootstrap of equal predictions has bounds of 0.0 and -0.0."""
+    if isinstance(found, dict):
+        return {name: _without_negative_zero(value) for name, value in found.items()}
+    if isinstance(found, list):
+        return [_without_negative_zero(value) for value in found]
+    return found + 0.0 if isinstance(found, float) else found
 
 
 def _score_csv(score: Score | None) -> list[float | str | None]:
@@ -376,7 +397,7 @@ def _score_csv(score: Score | None) -> list[float | str | None]:
         return [None] * 17
     value, delta, image = score.value, score.delta, score.delta_by_image
     nothing = (None, None)
-    return [
+    found = [
         *(value.mean, value.std, value.n, *(value.ci95 or nothing)),
         *(None if delta is None else delta.mean, *((delta and delta.ci95) or nothing)),
         *(score.p_value, score.p_holm, score.verdict, score.decided_by),
@@ -386,6 +407,7 @@ def _score_csv(score: Score | None) -> list[float | str | None]:
             else [image.mean, *image.ci95, image.n_images, image.p_value]
         ),
     ]
+    return list(_without_negative_zero(found))
 
 
 def _whole(value: float | None) -> float | None:

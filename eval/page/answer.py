@@ -78,16 +78,16 @@ def _line(metric: str, material: Material) -> str:
 
 
 def _classifier(material: Material) -> list[str]:
-    """Where that of the best fine-tuning lies."""
-    best = best_record(material.records, material.classifiers)
-    if best is None:
+    """Where that of the fine-tuning that validated best lies."""
+    best = best_record(material.records)
+    if best is None or best.record.key not in material.classifiers:
         return []
-    found = material.classifiers[best.key]
-    which = f" ({found.which})" if found.which else ""
+    found = material.classifiers[best.record.key]
+    which = f"; {found.which}" if found.which else ""
     here = "" if found.path.is_absolute() else ", in the folder of this page"
     return [
-        f"The classifier of {best.backbone}, seed {best.seed}{which}, lies in {found.path}{here}; "
-        f"to take it elsewhere: {found.command}"
+        f"The classifier that validated best, {best.record.backbone} ({best.said}{which}), lies in "
+        f"{found.path}{here}; to take it elsewhere: {found.command}"
     ]
 
 

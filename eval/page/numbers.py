@@ -14,7 +14,7 @@ from eval.records import Record, TaskName, canonical
 from eval.sections.material import Material
 from eval.sections.section import Grid, texts
 from eval.significance import explain_no_evidence
-from eval.summary import TASK_OF_METRIC, Row
+from eval.summary import MORE_COLUMNS, TASK_OF_METRIC, Row
 from eval.tables import MISSING, TITLES, cells, duration, to_json
 
 _METRIC_OF_TITLE = {title: name for name, title in TITLES.items()}
@@ -145,7 +145,8 @@ def _metric_of(title: str) -> str:
 
 
 def _task_of(title: str) -> TaskName | None:
-    return TASK_OF_METRIC.get(_metric_of(title))
+    metric = _metric_of(title)
+    return TASK_OF_METRIC.get(metric) or MORE_COLUMNS.get(metric)
 
 
 def _sort_key(title: str, text: str, row: Row) -> float | None:

@@ -329,7 +329,7 @@ def _on_soft_targets(rows: Sequence[_Row]) -> list[Paragraph]:
     said = [
         f"of {len(group)} {which}, {sum(row.tendency == 'under-confident' for row in group)} "
         "under-confident beyond chance, confidence minus accuracy "
-        f"{np.mean([row.mean('bias') for row in group]):+.1f} points on the mean"
+        f"{np.mean([row.mean('bias') for row in group]):+z.1f} points on the mean"
         for group, which in ((soft, "trained with them"), (hard, "trained without"))
     ]
     names = ", ".join(name.replace("_", " ") for name in _SOFTENING if name in softened)

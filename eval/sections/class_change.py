@@ -298,7 +298,7 @@ def _plot(change: _Change) -> Plot:
     if len(ranked) > 2 * _MOST_BARS:
         shown = [*ranked[:_MOST_BARS], *ranked[-_MOST_BARS:]]
         which = f"of the {_MOST_BARS} classes at either end of {len(ranked)}"
-    said = "; ".join(f"{short(n, _LONGEST_CLASS)} {change.classes[n].mean:+.1f}" for n in shown)
+    said = "; ".join(f"{short(n, _LONGEST_CLASS)} {change.classes[n].mean:+z.1f}" for n in shown)
     over = {found.by for found in change.classes.values() if found.ci95 is not None}
     with_intervals = {
         frozenset({"seeds"}): ", with 95% intervals over the seeds",

@@ -119,11 +119,11 @@ def told(found: Mapping[str, Difference], one: str, many: str, unit: str = "poin
     if all(each.untested for each in found.values()):
         return (
             f"of one seed, {many} are not tested; the largest difference is in "
-            f"{short(ranked[0])}, {found[ranked[0]].mean:+.1f} {unit}"
+            f"{short(ranked[0])}, {found[ranked[0]].mean:+z.1f} {unit}"
         )
     if not sure:
         most = found[ranked[0]]
-        text = f"{most.mean:+.1f} {unit}" if most.p_value is None else f"{most.text} {unit}"
+        text = f"{most.mean:+z.1f} {unit}" if most.p_value is None else f"{most.text} {unit}"
         return (
             f"no evidence that any single {one} changes; the largest difference is in "
             f"{short(ranked[0])}, {text}"

@@ -48,7 +48,7 @@ def _grid(tests: Sequence[Test]) -> Grid:
                 Cell(text=TRICKS[test.trick]),
                 Cell(text=test.metric),
                 number(None if difference is None else difference.mean, 2, signed=True),
-                Cell(text="–" if bounds is None else f"[{bounds[0]:+.2f}, {bounds[1]:+.2f}]"),
+                Cell(text="–" if bounds is None else f"[{bounds[0]:+z.2f}, {bounds[1]:+z.2f}]"),
                 Cell(text="–" if difference is None else str(difference.n)),
                 number(test.p_value, 3),
                 Cell(text=_said(test)),

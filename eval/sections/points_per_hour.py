@@ -149,7 +149,7 @@ def _extra_cell(extra: Interval | None, *, work: bool) -> Cell:
     detail = f"over {extra.n} seed{'' if extra.n == 1 else 's'}"
     if extra.ci95 is not None and not work:
         low, high = extra.ci95
-        detail += f", 95% interval {low:+.0f} to {high:+.0f} s"
+        detail += f", 95% interval {low:+z.0f} to {high:+z.0f} s"
     return Cell(text=f"{sign}{shown}", sort=extra.mean, detail=detail)
 
 
@@ -159,7 +159,7 @@ def _gain_cell(gain: Interval | None, asked: int, *, sure: bool) -> Cell:
     cell = number(gain.mean, 1, signed=True)
     detail = f"over {gain.n} seed{'' if gain.n == 1 else 's'}"
     if gain.ci95 is not None:
-        detail += f", 95% interval {gain.ci95[0]:+.1f} to {gain.ci95[1]:+.1f}"
+        detail += f", 95% interval {gain.ci95[0]:+z.1f} to {gain.ci95[1]:+z.1f}"
     text = cell.text if sure else f"({cell.text})"
     few = f" {of_seeds(gain.n, asked)}" if gain.n < asked else ""
     return Cell(text=f"{text}{few}", sort=cell.sort, detail=detail)
@@ -198,7 +198,7 @@ def _rate_cell(
     others = seeds != sorted(times) or seeds != sorted(gains)
     taken = macs(extra.mean) if work else duration(extra.mean)
     detail = (
-        f"{gain.mean:+.1f} in {taken}, of seed{'' if len(seeds) == 1 else 's'} "
+        f"{gain.mean:+z.1f} in {taken}, of seed{'' if len(seeds) == 1 else 's'} "
         f"{', '.join(map(str, seeds))}"
     )
     return Cell(

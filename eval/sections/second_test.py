@@ -23,7 +23,11 @@ from eval.sections.differences import (
 )
 from eval.sections.material import Material
 from eval.sections.section import Cell, Grid, Section, number
+from eval.tables import TITLES
 
+TITLE = "Test-time augmentation"
+ONLY_TESTS = frozenset({TestTimeViews.name})
+"""Tricks that act after the training alone: the plain scores are the same with and without."""
 METRICS: dict[TaskName, tuple[str, str]] = {
     "finetune": ("tuned_top1", "tta_top1"),
     "detection": ("mAP", "mAP" + SUFFIX),
@@ -46,14 +50,14 @@ def section(material: Material) -> Section | None:
             times = mean(_times(records) for records in rows.values())
             cost = "" if times is None else f", in {times:.1f} times the seconds of the test"
             leads.append(
-                f"In {TASK_FACTS[task].title} ({plain}): "
+                f"In {TASK_FACTS[task].title} ({TITLES.get(plain, plain)}): "
                 f"{told(gains, 'backbone', 'backbones')}{cost}."
             )
     if not grids:
         return None
     return Section(
         key="test-time",
-        title="Test-time augmentation",
+        title=TITLE,
         lead="\n".join(leads),
         blocks=tuple(grids),
     )
@@ -97,7 +101,7 @@ def _grid(
 
     return Grid(
         caption=f"{TASK_FACTS[task].title.capitalize()}: the same weights, tested plainly and on "
-        f"several views of each image, {plain} in percent",
+        f"several views of each image, {TITLES.get(plain, plain)} in percent",
         header=("backbone", "plain", "views", "gain", "plain, s", "views, s", "cost"),
         rows=tuple(line(backbone, records) for backbone, records in rows.items()),
         notes=(

@@ -132,7 +132,7 @@ def _seeds(count: int) -> str:
 def _tau(found: RankCorrelation | None) -> str:
     if found is None:
         return "–"
-    return f"{found.tau:+.2f}{'' if found.ci95 is None else f' {_interval(found)}'}"
+    return f"{found.tau:+z.2f}{'' if found.ci95 is None else f' {_interval(found)}'}"
 
 
 def _correlation_grid(pairs: Pairs, p_values: PValues) -> Grid:
@@ -190,7 +190,7 @@ def _correlation_grid(pairs: Pairs, p_values: PValues) -> Grid:
 
 
 def _interval(found: RankCorrelation) -> str:
-    return "–" if found.ci95 is None else f"[{found.ci95[0]:+.2f}, {found.ci95[1]:+.2f}]"
+    return "–" if found.ci95 is None else f"[{found.ci95[0]:+z.2f}, {found.ci95[1]:+z.2f}]"
 
 
 def _verdict_cell(found: RankCorrelation | None, p: float | None, tests: int) -> Cell:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eval.intervals import Interval
-from eval.made import known_rows
+from eval.made import Made, known_rows
 from eval.records import Record
 from eval.sections.material import Material
+from eval.sections.second_test import ONLY_TESTS
+from eval.sections.second_test import TITLE as OF_THE_TEST
 from eval.sections.section import Block, Cell, Grid, Paragraph, Section, number
 from eval.sections.worth_plot import forest
 from eval.sections.worth_shapley import shapley_grids
@@ -54,6 +57,12 @@ def section(material: Material) -> Section | None:
     ]
     if not any(row.tricks for row in rows.values()):
         return None
+    rows, only_test = _as_trained(rows)
+    left_out += [
+        f"{trick}: acts in the test alone and changes no plain score; what it gains stands in the "
+        f"section {OF_THE_TEST}"
+        for trick in only_test
+    ]
     cells = _cells(material.records)
     scores = {
         metric: {name: {s: value for s, (value, _) in of.items()} for name, of in by_name.items()}
@@ -81,6 +90,20 @@ def section(material: Material) -> Section | None:
         left_out=tuple(left_out),
         answer=_answer(found),
     )
+
+
+def _as_trained(rows: Mapping[str, Made]) -> tuple[dict[str, Made], list[str]]:
+    """The rows without the tricks that act in the test alone, and the names of these.
+
+    Rows that had some come last: of rows with equal tricks the first one stands in the pairs.
+    """
+    trained = {
+        name: replace(row, tricks=frozenset(t for t in row.tricks if t[0] not in ONLY_TESTS))
+        for name, row in rows.items()
+    }
+    names = sorted(trained, key=lambda name: trained[name].tricks != rows[name].tricks)
+    found = {trick for row in rows.values() for trick in row.names & ONLY_TESTS}
+    return {name: trained[name] for name in names}, sorted(found)
 
 
 _Cells = dict[str, dict[str, dict[int, tuple[float, Record]]]]
@@ -149,16 +172,27 @@ def _answer(found: Sequence[Worth]) -> tuple[Paragraph | Grid, ...]:
     caption += f"; {few} more with smaller differences stand further below" if few else ""
     header = ("trick", *(METRICS[metric] for metric in metrics))
     return (
-        Paragraph(text=f"Of what was added to otherwise equal recipes, {'; '.join(said)}."),
+        Paragraph(text=f"Added to otherwise equal recipes, {'; '.join(said)}."),
         Grid(caption=f"{caption}.", header=header, rows=rows),
     )
 
 
 def _counted(metric: str, found: Sequence[Worth]) -> str:
+    """`2 of 5 tricks raise mAP and 1 lowers it`, or that none changes it."""
     raised, lowered = (sum(w.verdict == verdict for w in found) for verdict in ("better", "worse"))
-    what = "one trick or bundle" if len(found) == 1 else f"{len(found)} tricks and bundles"
-    said = f"{raised or 'none'} of {what} {'raises' if raised < 2 else 'raise'} {METRICS[metric]}"
-    return said + (f", {lowered} {'lowers' if lowered == 1 else 'lower'} it" if lowered else "")
+    bundles, score = sum(bool(w.bundle) for w in found), METRICS[metric]
+    if len(found) == 1:
+        what = "the one bundle of tricks" if bundles else "the one trick"
+        if raised or lowered:
+            return f"{what} {'raises' if raised else 'lowers'} {score}"
+        return f"{what} does not change {score} beyond chance"
+    kinds = {0: "tricks", len(found): "bundles of tricks"}
+    what = f"{len(found)} {kinds.get(bundles, 'tricks and bundles of tricks')}"
+    if not raised and not lowered:
+        return f"none of {what} changes {score} beyond chance"
+    counts = ((raised, "raises", "raise"), (lowered, "lowers", "lower"))
+    (first, does), *other = [(n, one if n == 1 else many) for n, one, many in counts if n]
+    return f"{first} of {what} {does} {score}" + "".join(f" and {n} {do} it" for n, do in other)
 
 
 def _short_name(worth: Worth) -> Cell:
@@ -235,7 +269,7 @@ def _cell(worth: Worth | None) -> Cell:
     if why := explain_no_evidence(worth.difference.ci95, worth.verdict, worth.p_value, worth.rows):
         lines.append(why)
     differences = [
-        f"{_pair_text(pair)}: {', '.join(f'seed {s}: {value:+.1f}' for s, value in of.items())}"
+        f"{_pair_text(pair)}: {', '.join(f'seed {s}: {_signed(v)}' for s, v in of.items())}"
         for pair, of in worth.differences.items()
     ]
     detail = "\n".join([*lines, _first_lines(differences)])
@@ -255,7 +289,11 @@ def _text(worth: Worth) -> str:
 
 def _bounds(value: Interval) -> str:
     assert value.ci95 is not None, "asked for where there is one"
-    return f"[{value.ci95[0]:+.1f}, {value.ci95[1]:+.1f}]"
+    return f"[{_signed(value.ci95[0])}, {_signed(value.ci95[1])}]"
+
+
+def _signed(value: float) -> str:
+    return number(value, signed=True).text
 
 
 def _over(worth: Worth) -> str:

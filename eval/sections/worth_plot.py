@@ -31,7 +31,7 @@ def forest(found: Sequence[Worth]) -> Plot:
     panels = {shown: row for shown, row in panels.items() if row}
     said = "; ".join(
         f"{shown}: "
-        + ", ".join(f"{in_one_line(t)} {w.difference.mean:+.1f}" for t, w in row.items())
+        + ", ".join(f"{in_one_line(t)} {w.difference.mean:+z.1f}" for t, w in row.items())
         for shown, row in panels.items()
     )
     few = "" if len(largest) == len(tricks) else f" The {len(tricks)} largest of {len(largest)}."

@@ -56,7 +56,8 @@ def _cell(found: Shapley) -> Cell:
     value = found.value
     text = number(value.mean, signed=True).text
     if value.ci95 is not None:
-        text += f" [{value.ci95[0]:+.1f}, {value.ci95[1]:+.1f}]"
+        low, high = (number(bound, signed=True).text for bound in value.ci95)
+        text += f" [{low}, {high}]"
     if found.verdict == "no evidence":
         text += " not tested" if found.p_value is None else " no evidence"
     lines = [f"over {value.n} seed{'s' * (value.n > 1)}"]

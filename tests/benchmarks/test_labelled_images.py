@@ -72,6 +72,24 @@ def test_the_three_layouts_give_the_same_images_and_labels(tmp_path: Path) -> No
         assert (images.classes, images.groups) == (("cat", "dog", "emu"), None)
 
 
+def test_a_csv_in_a_folder_behind_a_link_finds_images_by_absolute_and_by_climbing_paths(
+    tmp_path: Path,
+) -> None:
+    """`link/..` is the folder above what the link leads to."""
+    write_images(tmp_path / "photos", "cat.png", "dog.png")
+    write_csv(
+        tmp_path / "far" / "away" / "out",
+        "path,label",
+        f"{tmp_path}/photos/cat.png,cat",
+        "../../../photos/dog.png,dog",
+    )
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "away" / "out")
+    found = read_labelled(budget(tmp_path / "link" / "photos.csv"), "train")
+    assert found is not None
+    assert all(path.is_file() for path, _ in found.samples)
+    assert [path.resolve().name for path, _ in found.samples] == ["cat.png", "dog.png"]
+
+
 def test_a_csv_may_have_other_columns_quotes_a_mark_of_excel_and_groups(
     tmp_path: Path, check: Check
 ) -> None:

@@ -237,6 +237,11 @@ def test_from_a_folder_to_a_classifier_and_nothing_twice(stages: Stages) -> None
     assert (runs / "classifier" / "model.safetensors").read_bytes() == b"stand in for tensors"
     page = (runs / "report.html").read_text()
     assert "Of 2 candidates ./good has the best features for these images" in page
+    said = "seed 0: 30.0 on 100 validation images; 2 rows validated alike: the one of the fewest"
+    assert f"Classifier: runs/pets/classifier/ (./good~linear, {said} tricks" in out
+    words = re.sub(r"<[^>]+>", "", page)
+    assert f"The classifier that validated best, ./good~linear ({said} tricks" in words
+    assert "lies in classifier, in the folder of this page" in words
     table = json.loads((runs / "table.json").read_text())
     assert [row["backbone"] for row in table["rows"]] == ["./good~finetune", "./good~linear"]
     assert table["baseline"] == "./good~finetune"
@@ -245,6 +250,21 @@ def test_from_a_folder_to_a_classifier_and_nothing_twice(stages: Stages) -> None
     assert code == 0
     assert len(stages.calls) == before
     assert "Chosen: ./good" in out
+
+
+def test_a_classifier_that_cannot_be_exported_costs_no_table(stages: Stages) -> None:
+    photos(stages.folder / "pets", {"cat": 10, "dog": 10})
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    stages.patch.setattr("eval.finetune_folder.shutil.copytree", full)
+    asked = ("pets", "--backbone", "scratch:resnet18d", "--recipe", "linear")
+    code, out, err = finetune(stages, *asked)
+    assert code != 0
+    assert "No space left" in err
+    assert "Table: runs/pets/table.md" in out
+    assert (stages.folder / "runs" / "pets" / "report.html").is_file()
 
 
 def test_weights_of_a_file_elsewhere_are_found_in_every_step(stages: Stages) -> None:

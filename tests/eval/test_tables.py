@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,20 @@ import pytest
 from scipy import stats
 
 from engine.evidence import Evidence
+from eval.image_bootstrap import ByImage
 from eval.layout import Layout
 from eval.notes import make_notes
 from eval.records import Record
 from eval.summary import RowName, Table, make_bootstrap, make_table
-from eval.tables import cells, duration, to_csv, to_json, to_markdown, write_tables
+from eval.tables import (
+    cells,
+    duration,
+    reading,
+    to_csv,
+    to_json,
+    to_markdown,
+    write_tables,
+)
 
 Make = Callable[..., Record]
 TRAINED, CONTROL = "resnet50d_mixup", "scratch:resnet50d"
@@ -503,3 +513,59 @@ def test_a_thousand_rows_and_one(make_record: Make) -> None:
     only = table_of(records, seeds=(0, 1), rows=rows[:1])  # without its control
     assert to_json(only)["rows"][0]["metrics"]["mAP"]["verdict"] is None
     assert to_markdown(only, []).count("| --- |") == 1
+
+
+def fine_tunings(make_record: Make, *metrics: dict[str, float], seeds: int = 1) -> Table:
+    records = [
+        make_record(f"net~{name}", "finetune", seed, of)
+        for name, of in zip("abc", metrics, strict=False)
+        for seed in range(seeds)
+    ]
+    names = list(dict.fromkeys(record.backbone for record in records))
+    return make_table(
+        records,
+        benchmark="mini",
+        rows=[RowName(backbone=name, control=None) for name in names],
+        seeds=range(seeds),
+        tasks=("finetune",),
+        baseline=names[0] if len(names) > 1 else None,
+    )
+
+
+def test_auc_and_the_score_on_views_stand_in_the_table_where_a_row_has_them(
+    make_record: Make,
+) -> None:
+    plain = {"tuned_top1": 80.0, "macro_f1": 79.0}
+    table = fine_tunings(make_record, plain, {**plain, "auc": 92.0, "tta_top1": 81.0})
+    header, rows = cells(table)
+    shown = [dict(zip(header, row, strict=True)) for row in rows]
+    assert [row["AUC"] for row in shown] == ["–", "92.0"]
+    assert [row["top-1 on views"] for row in shown] == ["–", "81.0"]
+    assert header[1:7] == [
+        *("tuned top-1", "Δ tuned top-1", "macro F1", "Δ macro F1"),
+        *("AUC", "top-1 on views"),
+    ]
+    header, _ = cells(fine_tunings(make_record, plain, plain))
+    assert not {"AUC", "top-1 on views"} & set(header)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_what_a_difference_is_to_is_said_where_there_is_one(make_record: Make, seeds: int) -> None:
+    row = {"tuned_top1": 80.0, "macro_f1": 79.0}
+    assert "Δ" not in " ".join(reading(fine_tunings(make_record, row, seeds=seeds)))
+    assert "Δ: minus" in " ".join(reading(fine_tunings(make_record, row, row, seeds=seeds)))
+
+
+def test_no_number_of_a_program_is_a_negative_zero(make_record: Make) -> None:
+    row = {"tuned_top1": 80.0, "macro_f1": 79.0}
+    table = fine_tunings(make_record, row, row)
+    first, second = table.rows
+    score = second.metrics["tuned_top1"]
+    assert score is not None
+    nothing = ByImage(mean=-0.0, ci95=(0.0, -0.0), n_images=10, p_value=1.0)
+    drawn = replace(score, delta_by_image=nothing, decided_by="images")
+    changed = replace(second, metrics={**second.metrics, "tuned_top1": drawn})
+    table = replace(table, rows=(first, changed))
+    assert "-0.0" not in to_csv(table)
+    assert "-0.0" not in json.dumps(to_json(table))
+    assert "-0.0" not in to_markdown(table, [])

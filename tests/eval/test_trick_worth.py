@@ -8,7 +8,8 @@ from dataclasses import replace
 from hashlib import sha256
 from itertools import combinations, islice, permutations
 from statistics import mean, stdev
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -530,9 +531,7 @@ def test_the_section_says_which_tricks_helped_and_where(make_record: MakeRecord)
     sentence, small = found.answer
     assert isinstance(sentence, Paragraph)
     assert isinstance(small, Grid)
-    assert sentence.text == (
-        "Of what was added to otherwise equal recipes, 1 of 2 tricks and bundles raises mAP."
-    )
+    assert sentence.text == "Added to otherwise equal recipes, 1 of 2 tricks raises mAP."
     # 5.0, 5.2 and 4.9 points: mean 5.03, and Student's 95% of three: 4.303 * 0.153 / sqrt(3)
     assert [[cell.text for cell in row] for row in small.rows] == [
         ["warmup", "↑ +5.0 [+4.7, +5.4]"],
@@ -587,6 +586,87 @@ def test_a_long_bundle_is_called_by_its_two_recipes(make_record: MakeRecord) -> 
     found = section(material(rows_of(make_record, gains)))
     assert found is not None
     assert grid_of(found).rows[0][0].text.startswith("large_batch + zero_gamma + ")
+
+
+@pytest.mark.parametrize(
+    ("gains", "said"),
+    [
+        ({"smooth": 3.0}, "the one trick raises mAP"),
+        ({"smooth": -3.0}, "the one trick lowers mAP"),
+        ({"smooth": 0.0}, "the one trick does not change mAP beyond chance"),
+        ({"mixup": -3.0}, "the one bundle of tricks lowers mAP"),
+        ({"cosine+mixup": -3.0, "smooth": 3.0}, "1 of 2 tricks raises mAP and 1 lowers it"),
+        ({"cosine+mixup": -3.0, "smooth": -3.0}, "2 of 2 tricks lower mAP"),
+        ({"cosine+mixup": 0.0, "smooth": 0.0}, "none of 2 tricks changes mAP beyond chance"),
+    ],
+)
+def test_the_answer_counts_what_raises_and_what_lowers(
+    make_record: MakeRecord, gains: dict[str, float], said: str
+) -> None:
+    lacking = "smooth" if "mixup" in gains else "cosine"
+    noise = [0.1, -0.2, 0.1]
+    rows = {f"resnet50d_{lacking}": [0.0, 0.0, 0.0]}
+    rows |= {f"resnet50d_{name}": [gain + x for x in noise] for name, gain in gains.items()}
+    found = section(material(rows_of(make_record, rows)))
+    assert found is not None
+    assert isinstance(found.answer[0], Paragraph)
+    assert found.answer[0].text == f"Added to otherwise equal recipes, {said}."
+
+
+def test_a_trick_that_acts_in_the_test_alone_is_not_judged_by_the_plain_score() -> None:
+    """Its plain scores are those of the row without it: the rows behind it are compared as such."""
+
+    def tuned(recipe: str, score: float, *tricks: str, **more: float) -> Record:
+        made_of: dict[str, dict[str, Any]] = {name: {} for name in ("optimizer", *tricks)}
+        measured = {"tuned_top1": score, **more}
+        return record_of(
+            f"net~{recipe}",
+            0,
+            None,
+            task="finetune",
+            control=None,
+            protocol={"recipe": {"tricks": made_of}},
+            metrics={name: Metric(value=value, n=50) for name, value in measured.items()},
+        )
+
+    views = tuned("linear+test_time_views", 94.0, "test_time_views", tta_top1=92.0)
+    plain, soft = tuned("linear", 94.0), tuned("linear+label_smoothing", 90.0, "label_smoothing")
+    both = tuned("x", 91.0, "test_time_views", "mixup", tta_top1=92.0)
+    found = section(material([views, plain, soft, both]))
+    assert found is not None
+    rows = {row[0].text: row for row in grid_of(found).rows}
+    assert set(rows) == {"label_smoothing", "mixup"}
+    assert "net~linear+label_smoothing minus net~linear:" in rows["label_smoothing"][1].detail
+    assert "net~x minus net~linear:" in rows["mixup"][1].detail
+    assert isinstance(found.answer[0], Paragraph)
+    assert "2 tricks" in found.answer[0].text
+    (said,) = [line for line in found.left_out if line.startswith("test_time_views")]
+    assert said.endswith("stands in the section Test-time augmentation")
+    alone = section(material([views, plain]))
+    assert alone is not None
+    assert not alone.answer
+
+
+def test_an_interval_of_nothing_has_no_minus() -> None:
+    values = {"tuned_top1": Metric(value=80.0, n=10)}
+    made_of: dict[str, dict[str, Any]] = {"linear": {"a": {}}, "sure": {"a": {}, "b": {}}}
+    records = [
+        record_of(
+            f"net~{name}",
+            0,
+            None,
+            task="finetune",
+            control=None,
+            protocol={"recipe": {"tricks": tricks}},
+            metrics=values,
+        )
+        for name, tricks in made_of.items()
+    ]
+    nothing = ByImage(mean=-0.0, ci95=(0.0, -0.0), n_images=10, p_value=1.0)
+    drawn = SimpleNamespace(difference=lambda *_: nothing, problems={}, draws=1000)
+    found = section(replace(material(records), bootstrap=cast("Any", drawn)))
+    assert found is not None
+    assert grid_of(found).rows[0][1].text == "+0.0 [+0.0, +0.0] no evidence by image"
 
 
 def test_long_bundles_of_fine_tuning_have_names_too() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from eval.sections.material import Material
 from eval.short_names import short_names, with_short_names
 from eval.summary import RowName, make_table
 from eval.tables import to_markdown
-from eval.tuned_classifiers import classifiers_of
+from eval.tuned_classifiers import best_record, classifiers_of
 from tests.eval.report_material import record_of
 
 PATH = "/home/me/runs/resnet50d_mixup-s0-c8503ad1"
@@ -48,6 +50,28 @@ def material(*records: Record, **changes: Any) -> Material:
         tasks=("finetune",),
     )
     return Material(table=table, records=records, evidence=lambda _: None, **changes)
+
+
+def write_artifact(folder: Path, weights: bytes) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    card = {
+        "schema": 1,
+        "architecture": "resnet18d",
+        "arguments": {"width": 0.25},
+        "weights": "trained",
+        "preprocessing": {
+            "mean": [0.0, 0.0, 0.0],
+            "std": [1.0, 1.0, 1.0],
+            "channel_order": "RGB",
+            "interpolation": "bilinear",
+        },
+        "features": {"channels": [16, 32, 64, 128], "strides": [4, 8, 16, 32]},
+        "metrics": None,
+        "sha256": hashlib.sha256(weights).hexdigest(),
+        "cost": {"parameters": 1000, "gmacs": 0.1},
+    }
+    (folder / "card.json").write_text(json.dumps(card))
+    (folder / "model.safetensors").write_bytes(weights)
 
 
 def classifier_of(out: Path, record: Record, place: str = "classifier") -> Path:
@@ -84,6 +108,83 @@ def test_the_answer_names_the_classifier_and_how_to_export_it(tmp_path: Path) ->
     assert line.endswith(f"trickle export {place} --to onnx")
     elsewhere = classifiers_of([best], [Layout(tmp_path)], below=tmp_path / "other")
     assert elsewhere[best.key].path == folder
+
+
+def validated(name: str, tested: float, value: float, seed: int = 0, **changes: Any) -> Record:
+    metrics = {
+        "tuned_top1": Metric(value=tested, n=60),
+        "validation_top1": Metric(value=value, n=24),
+    }
+    return tuned(name, tested, seed, metrics=metrics, **changes)
+
+
+def named(out: Path, *records: Record) -> str:
+    """What the page says of the classifier, all of which are there."""
+    known = classifiers_of(records, [Layout(out)], below=out)
+    (line,) = [x for x in make_answer(material(*records, classifiers=known)) if "onnx" in x]
+    return line
+
+
+def test_the_page_names_the_classifier_that_validated_best_whatever_the_test_says(
+    tmp_path: Path,
+) -> None:
+    """Rows by their means over seeds, 93.0 and 92.5; of the first the seed that validated best."""
+    records = [
+        validated(OTHER, 99.0, 97.0, seed=0),
+        validated(OTHER, 99.0, 88.0, seed=1),
+        validated(BEST, 70.0, 90.0, seed=0),
+        validated(BEST, 60.0, 96.0, seed=1),
+    ]
+    folders = [classifier_of(tmp_path, record) for record in records]
+    line = named(tmp_path, *records)
+    said = "seed 1: 96.0 on 24 validation images; 93.0 in the mean of its 2 seeds"
+    assert line.startswith(f"The classifier that validated best, {BEST} ({said}), lies in ")
+    assert f"lies in {folders[3].relative_to(tmp_path)}," in line
+
+
+def test_of_rows_that_validated_alike_the_simplest_is_taken_in_any_order(tmp_path: Path) -> None:
+    """Not the first: a report sorts its rows by the test."""
+    rows = [
+        validated("net~b", 70.0, 95.0, tricks=("x",)),
+        validated("net~c", 99.0, 95.0, tricks=("x", "y")),
+        validated("net~a", 60.0, 95.0, tricks=("z",)),
+        validated("net~d", 60.0, 94.0, tricks=()),
+    ]
+    for order in (rows, rows[::-1]):
+        best = best_record(order)
+        assert best is not None
+        assert best.record.backbone == "net~a"
+        assert best.said == (
+            "seed 0: 95.0 on 24 validation images; 3 rows validated alike: the one of the fewest "
+            "tricks, then the first by name, was taken"
+        )
+    seeds = best_record([validated("net~b", 70.0, 95.0, seed=s) for s in (2, 1)])
+    assert seeds is not None
+    assert seeds.record.seed == 1
+    assert seeds.said.endswith("; 2 seeds validated alike: the first was taken")
+
+
+def test_where_nothing_is_tested_the_score_itself_is_of_validation_images() -> None:
+    failed = tuned("net~x", 0.0, status="failed", message="out of memory", metrics={})
+    best = best_record([tuned(OTHER, 50.0), failed, tuned(BEST, 75.0)])
+    assert best is not None
+    assert (best.record.backbone, best.score, best.n) == (BEST, 75.0, 60)
+    assert best_record([failed]) is None
+
+
+def test_a_classifier_that_was_exported_lies_in_the_folder_of_the_page(tmp_path: Path) -> None:
+    best = tuned(BEST, 75.0)
+    work = classifier_of(tmp_path, best)
+    export = tmp_path / "classifier"
+    for folder, weights in ((work, b"these"), (export, b"others")):
+        write_artifact(folder, weights)
+    assert f"lies in {work.relative_to(tmp_path)}," in named(tmp_path, best)
+    write_artifact(export, b"these")
+    line = named(tmp_path, best)
+    assert "lies in classifier, in the folder of this page" in line
+    assert line.endswith("trickle export classifier --to onnx")
+    (export / "model.safetensors").unlink()
+    assert f"lies in {work.relative_to(tmp_path)}," in named(tmp_path, best)
 
 
 def test_of_folds_the_best_on_its_own_validation_images_is_named(tmp_path: Path) -> None:
@@ -144,7 +245,8 @@ def test_a_report_says_where_the_classifier_is(
     place = classifier_of(tmp_path / "out", best).relative_to(tmp_path)
     assert main(["report", "out"]) == 0
     last = capfd.readouterr().out.splitlines()[-1]
-    assert re.fullmatch(rf"Classifier of the best row, .*{place}/; .*{place} --to onnx", last)
+    said = "seed 0: 75.0 on 60 validation images"
+    assert re.fullmatch(rf"Classifier: {place}/ \({BEST}, {said}\); .*{place} --to onnx", last)
     assert BEST in (tmp_path / "out" / "table.csv").read_text()
     assert f"| …/{Path(BEST).name}".replace("~", r"\~") in (tmp_path / "out/table.md").read_text()
 
