@@ -24,7 +24,8 @@ from eval.execute import on_gpu
 from eval.executors import Where
 from eval.expected_time import expected_times
 from eval.layout import require_makable
-from eval.own_benchmark import OwnBenchmark, OwnData, own_benchmark
+from eval.own_benchmark import OwnBenchmark, own_benchmark
+from eval.own_data import OwnData
 from eval.own_division import division_in_words
 from eval.probed import Probed, probed, ranked
 from eval.records import read_records

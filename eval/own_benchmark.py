@@ -10,72 +10,41 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import os
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from backbones.atomic import write_text_atomic
 from benchmarks.errors import DataError
 from benchmarks.image_files import check_image
 from benchmarks.labelled_csv import read_csv
-from benchmarks.labelled_files import LAYOUTS, of_other_formats
-from benchmarks.labelled_images import LabelledImages, read_labelled
-from benchmarks.packaged import PACKAGED
+from benchmarks.labelled_files import of_other_formats
+from benchmarks.labelled_images import LabelledImages
 from benchmarks.roots import resolve_root
-from benchmarks.schema import FineTuneBudget, load_benchmark
-from classification.identity import safe_name
+from benchmarks.schema import load_benchmark
 from eval.layout import make_writable
+from eval.own_data import OwnData, plain_image, plain_path
+from eval.own_parts import (
+    BENCHMARK,
+    IMAGES,
+    divided,
+    first_few,
+    held_out_share,
+    only,
+    read_parts,
+    whole,
+)
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-BENCHMARK = "benchmark.toml"
-IMAGES = "images.csv"
-
-TEST_SHARE = 0.2
-DIVISION_SEED = 0
 NATIVE_SIDE = 224
 SIDE_WITHOUT_GPU = 160
 """An epoch takes half as long as at 224 pixels."""
 _STEP = 32  # the stride of the last level
 _MOST_HEADERS = 500
 _FEW_IMAGES = 10
-_SHOWN = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class OwnData:
-    """What the command line says of the images; None: as it suits them. data: a folder or a CSV
-    file; all paths absolute."""
-
-    data: Path
-    unlabelled: Path | None = None
-    folds: int | None = None
-    image_size: int | None = None
-
-    @property
-    def is_list(self) -> bool:
-        return self.data.suffix.lower() == ".csv"
-
-    @property
-    def name(self) -> str:
-        """Of the benchmark, and of OUT below runs/."""
-        data = _plain(self.data)
-        name = safe_name(data.stem if self.is_list else data.name)
-        return f"own_{name}" if name in PACKAGED else name
-
-    def plain(self) -> OwnData:
-        """The same, without `..` in its paths."""
-        unlabelled = self.unlabelled and _plain(self.unlabelled)
-        return replace(self, data=_plain(self.data), unlabelled=unlabelled)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,19 +85,19 @@ def own_benchmark(
     if listed.is_file():
         root: Path | None = listed
         said = [*_check_list(own, listed), f"{listed} is taken as it is."]
-        train, test = _read(listed)
+        train, test = read_parts(listed)
     else:
-        root, train, test, said = _divided(own.data)
+        root, train, test, said = divided(own.data)
     texts: dict[str, str] = {}
     if root is None:  # divided just now
         assert test is not None, "test images were set aside"
         problems = _unusable(own, train, test, tolerate)
-        whole = _to_csv(train, test)
+        every = _to_csv(train, test)
         train, test = (_without(problems, images) for images in (train, test))
-        texts[IMAGES] = whole if write_to == out else _to_csv(train, test)
+        texts[IMAGES] = every if write_to == out else _to_csv(train, test)
         if write_to != out:  # the check of all data would name a file that is not to stay
             said = [*said, *(f"left out, {problem}" for problem in problems.values())]
-    share = _share(train)
+    share = held_out_share(train)
     _check_division(own, train, share)
     side, why = _image_side(own, [path for path, _ in train.samples], gpu)
     tests = 0 if test is None else len(test.samples)
@@ -167,75 +136,6 @@ def _remove(written: Sequence[Path]) -> None:
             path.rmdir() if path.is_dir() else path.unlink()
 
 
-@lru_cache(maxsize=1024)
-def _plain(path: Path) -> Path:
-    """Absolute, without `..`: links stay as they are named, but for one that `..` follows."""
-    if ".." not in path.parts:
-        return path.absolute()
-    plain, real = Path(os.path.abspath(path)), path.resolve()
-    return plain if plain.resolve() == real else real
-
-
-def _plain_image(path: Path) -> Path:
-    """A link that is an image keeps its name."""
-    return _plain(path.parent) / path.name
-
-
-def _read(root: Path) -> tuple[LabelledImages, LabelledImages | None]:
-    budget = FineTuneBudget(root=root)
-    train = read_labelled(budget, "train")
-    assert train is not None, "without training images it raises"
-    return train, read_labelled(budget, "test")
-
-
-def _divided(
-    data: Path,
-) -> tuple[Path | None, LabelledImages, LabelledImages | None, list[str]]:
-    """The root of what is divided already (None: has to be written down), both splits, and what
-    there is to say of it."""
-    if not data.exists():
-        raise DataError(f"nothing is at {data}: give a folder that holds {LAYOUTS}, or a CSV file")
-    if (data / "train").is_dir() and (data / "test").is_dir():
-        return (None, *_of_three_folders(data))
-    train, test = _read(data)
-    if test is not None:
-        return data, train, test, []
-    train, test = _set_aside(data, _with_plain_paths(train))
-    how = "of each class the same share"
-    if train.groups is not None:
-        how = "of each class about the same share, groups kept whole"
-    said = f"The test images were set aside now, {how}: {IMAGES} says which"
-    return None, train, test, [said]
-
-
-def _of_three_folders(data: Path) -> tuple[LabelledImages, LabelledImages, list[str]]:
-    """train/ and test/, and perhaps val/, whose images join those to learn from: the images to
-    validate on are taken out of these."""
-    names = [name for name in ("train", "val") if (data / name).is_dir()]
-    parts = [(name, _read(data / name)[0]) for name in (*names, "test")]
-    classes = tuple(sorted({name for _, part in parts for name in part.classes}))
-    learnt = _joined([part for name, part in parts if name != "test"], classes)
-    counts = Counter(label for _, label in learnt.samples)
-    if lost := [name for label, name in enumerate(classes) if not counts[label]]:
-        raise DataError(
-            f"{data}: no training image of {_shown(lost)}, of which there are test images; every "
-            "class needs images to learn from"
-        )
-    said = ["val/ joins train/: what is validated on is taken out of both"] * ("val" in names)
-    return learnt, _joined([parts[-1][1]], classes), said
-
-
-def _joined(parts: Sequence[LabelledImages], classes: tuple[str, ...]) -> LabelledImages:
-    place = {name: label for label, name in enumerate(classes)}
-    samples = [(path, place[part.classes[at]]) for part in parts for path, at in part.samples]
-    return LabelledImages(classes=classes, samples=samples, groups=None)
-
-
-def _with_plain_paths(images: LabelledImages) -> LabelledImages:
-    samples = [(_plain_image(path), label) for path, label in images.samples]
-    return replace(images, samples=samples)
-
-
 def _unusable(
     own: OwnData, train: LabelledImages, test: LabelledImages, tolerate: int
 ) -> dict[Path, str]:
@@ -252,7 +152,7 @@ def _unusable(
     if not problems:
         return {}
     if own.is_list:
-        rows = {_plain_image(own.data.parent / row.image): row.line for row in read_csv(own.data)}
+        rows = {plain_image(own.data.parent / row.image): row.line for row in read_csv(own.data)}
         problems = {
             path: f"{own.data}, line {line}: {problems[path]}"
             for path, line in rows.items()
@@ -262,54 +162,13 @@ def _unusable(
     refuse_more_than(tolerate, own.name, {"finetune": told})
     left = {label for path, label in train.samples if path not in problems}
     if lost := [name for label, name in enumerate(train.classes) if label not in left]:
-        which = f"no usable training image of {_shown(lost)} is left in {own.data}"
+        which = f"no usable training image of {first_few(lost)} is left in {own.data}"
         raise DataError(f"{which}\n{listed(told)}")
     return problems
 
 
 def _without(problems: Mapping[Path, str], images: LabelledImages) -> LabelledImages:
-    return _chosen(images, [i for i, (p, _) in enumerate(images.samples) if p not in problems])
-
-
-def _set_aside(data: Path, images: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
-    """A stratified fifth as test images, always the same one; groups stay whole."""
-    from classification.splits import make_folds
-
-    counts = Counter(label for _, label in images.samples)
-    few = [name for label, name in enumerate(images.classes) if counts[label] < 3]
-    if few and images.groups is None:
-        raise DataError(
-            f"{data}: fewer than 3 images of {_shown(few)}: a class needs one to learn from, one "
-            "to validate on and one to test; add images, or leave the class out"
-        )
-    try:
-        (fold,) = make_folds(
-            [label for _, label in images.samples],
-            images.groups,
-            validation="holdout",
-            folds=2,
-            share=_share(images, TEST_SHARE),
-            seed=DIVISION_SEED,
-            classes=images.classes,
-        )
-    except ValueError as error:
-        raise DataError(
-            f"{data}: no test images could be set aside ({error}). Or say which they are: by "
-            "folders train and test, or by the column split of a CSV file"
-        ) from error
-    return _chosen(images, fold.fit), _chosen(images, fold.validation)
-
-
-def _chosen(images: LabelledImages, places: Sequence[int] | npt.NDArray[np.intp]) -> LabelledImages:
-    chosen = [int(place) for place in places]
-    groups = None if images.groups is None else tuple(images.groups[i] for i in chosen)
-    return replace(images, samples=[images.samples[i] for i in chosen], groups=groups)
-
-
-def _share(images: LabelledImages, least: float = 0.2) -> float:
-    """Of a hold-out in which every class has an image."""
-    fewest = min(Counter(label for _, label in images.samples).values())
-    return min(0.5, max(least, math.ceil(100 / fewest) / 100))
+    return only(images, [i for i, (p, _) in enumerate(images.samples) if p not in problems])
 
 
 def _check_division(own: OwnData, train: LabelledImages, share: float) -> None:
@@ -370,7 +229,7 @@ def _few(train: LabelledImages) -> list[str]:
     ]
     if not few:
         return []
-    return [f"Warning: few images to learn from: {_shown(few)}; expect rough numbers"]
+    return [f"Warning: few images to learn from: {first_few(few)}; expect rough numbers"]
 
 
 def _to_csv(train: LabelledImages, test: LabelledImages) -> str:
@@ -443,14 +302,14 @@ def _check(own: OwnData, file: Path) -> list[str]:
     if budget is None:
         raise ValueError(f"{file} has no [finetune]: give another --out, or delete that file")
     given = {
-        "--unlabelled": (own.unlabelled, budget.unlabelled and _plain(budget.unlabelled)),
+        "--unlabelled": (own.unlabelled, budget.unlabelled and plain_path(budget.unlabelled)),
         "--image-size": (own.image_size, budget.image_size),
         "--folds": (own.folds, budget.folds if budget.validation == "kfold" else None),
     }
     for flag, (asked, has) in given.items():
         if asked is not None and asked != has:
             raise ValueError(f"{flag} {asked}, and {file} says {has or 'nothing of it'}: {remedy}")
-    if _plain(budget.root) == own.data:
+    if plain_path(budget.root) == own.data:
         return []
     if budget.root.suffix.lower() != ".csv":
         raise ValueError(
@@ -463,7 +322,7 @@ def _check(own: OwnData, file: Path) -> list[str]:
 def _check_list(own: OwnData, listed: Path) -> list[str]:
     """That the images of a list are those of the folder; how many of the folder's it leaves out."""
     known = {str((listed.parent / file.image).resolve()) for file in read_csv(listed)}
-    root, train, test, _ = _whole(own.data)
+    root, train, test, _ = whole(own.data)
     found = {str(path.resolve()) for part in (train, test) if part for path, _ in part.samples}
     if not known & found:
         raise ValueError(
@@ -474,17 +333,3 @@ def _check_list(own: OwnData, listed: Path) -> list[str]:
     if not new:
         return []
     return [f"{new:,} images of {root} are not in {listed}, and have no part in this"]
-
-
-def _whole(data: Path) -> tuple[Path, LabelledImages, LabelledImages | None, list[str]]:
-    """As `_divided`, but without setting anything aside."""
-    if (data / "train").is_dir() and (data / "test").is_dir():
-        return (data, *_of_three_folders(data))
-    if not data.exists():
-        raise DataError(f"nothing is at {data}: give the folder of images that {BENCHMARK} is of")
-    return (data, *_read(data), [])
-
-
-def _shown(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -19,7 +19,8 @@ import torch
 from benchmarks.schema import load_benchmark
 from eval import candidates, cli
 from eval.candidates import CONTROL, find_candidates
-from eval.own_benchmark import OwnData, own_benchmark
+from eval.own_benchmark import own_benchmark
+from eval.own_data import OwnData
 from eval.probed import ranked
 
 

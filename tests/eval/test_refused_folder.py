@@ -21,7 +21,8 @@ from benchmarks.schema import FineTuneBudget, load_benchmark
 from benchmarks.unlabelled_images import find_unlabelled
 from eval import cli
 from eval.layout import make_writable, require_makable
-from eval.own_benchmark import OwnData, own_benchmark
+from eval.own_benchmark import own_benchmark
+from eval.own_data import OwnData
 
 NETWORK = ("--backbone", "scratch:resnet18d", "--recipe", "linear")
 
