@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from engine.processes import tell
 from eval.export.same_features import trial_images
 from eval.export.source import Source
 from eval.export.targets import ExportError, Use
@@ -74,19 +75,31 @@ class _Call(nn.Module):
 def _export(module: _Call, outputs: Sequence[str], source: Source, path: Path) -> None:
     module.eval()
     side = source.backbone.native_size
-    sizes = [(side, side)]
-    if source.backbone.fixed_size is None:
+    if _pads_by_size(source.backbone):
+        # Padding computed from a size that is not known keeps torch.export busy for many minutes.
+        if source.card.dataset is not None:
+            side = source.card.dataset.get("eval_size", side)
+        tell(f"onnx: the {path.stem} pads by the image's size, as TensorFlow does: one size alone")
+    elif source.backbone.fixed_size is None:
         # Sides that no stride divides. Networks that are sensitive to the image's grid (Inception)
         # or to its size (attention) are exported again at one size.
         with suppress(_Refused):
-            _convert(module, outputs, source, path, any_size=True)
-            _check(module, path, [*sizes, (97, 130)], channels=source.channels)
+            tell(f"onnx: the {path.stem}, for images of any size; this can take minutes ...")
+            _convert(module, outputs, source, path, side=side, any_size=True)
+            _check(module, path, [(side, side), (97, 130)], channels=source.channels)
             return
+        tell(f"onnx: the {path.stem} has no form for images of any size")
+    tell(f"onnx: the {path.stem}, for images of {side} x {side} pixels ...")
     try:
-        _convert(module, outputs, source, path, any_size=False)
-        _check(module, path, sizes, channels=source.channels)
+        _convert(module, outputs, source, path, side=side, any_size=False)
+        _check(module, path, [(side, side)], channels=source.channels)
     except _Refused as error:
         raise ExportError(f"{source.card.architecture} has no ONNX form: {error}") from error
+
+
+def _pads_by_size(backbone: nn.Module) -> bool:
+    """Whether timm's layers for TensorFlow's weights ("SAME") are in it."""
+    return any(type(module).__name__.endswith("Same") for module in backbone.modules())
 
 
 class _Refused(Exception):
@@ -94,7 +107,13 @@ class _Refused(Exception):
 
 
 def _convert(
-    module: nn.Module, outputs: Sequence[str], source: Source, path: Path, *, any_size: bool
+    module: nn.Module,
+    outputs: Sequence[str],
+    source: Source,
+    path: Path,
+    *,
+    side: int,
+    any_size: bool,
 ) -> None:
     dimension = torch.export.Dim
     axes: dict[int, Any] = {0: dimension("batch")}
@@ -106,7 +125,7 @@ def _convert(
             logging.disable(logging.WARNING)
             program = torch.onnx.export(
                 module,
-                (trial_images(source.backbone.native_size, channels=source.channels),),
+                (trial_images(side, channels=source.channels),),
                 dynamo=True,
                 input_names=["image"],
                 output_names=list(outputs),

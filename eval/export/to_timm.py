@@ -21,12 +21,21 @@ from backbones.model_card import render_model_card
 from backbones.preprocessing import Preprocessing
 from backbones.timm_models import TimmBackbone, copy_weights
 from eval.export.named_state import named_state
-from eval.export.same_features import check_same, load_strictly, outputs_of, trial_images
+from eval.export.passing_on import passing_on
+from eval.export.same_features import (
+    check_same,
+    load_strictly,
+    outputs_of,
+    relative_difference,
+    trial_images,
+)
 from eval.export.source import Source
 from eval.export.targets import ExportError, Use
 from eval.export.timm_form import NamedModel, timm_form
 
 WEIGHTS = "model.safetensors"
+LOGITS_TOLERANCE = 1e-4
+"""Of the greatest logit: timm may add in another order, and `passing_on` subtracts a shift."""
 _TIMM = "timm:"
 _PUBLISHED = ("input_size", "test_input_size", "crop_pct", "test_crop_pct", "crop_mode")
 _OF_THE_NETWORK = (
@@ -48,6 +57,11 @@ class _Export:
     arguments: Mapping[str, Any]
     state: Mapping[str, Tensor]
 
+    @property
+    def num_classes(self) -> int:
+        """0 without a classifier, which timm's feature networks do not say."""
+        return int(getattr(self.model, "num_classes", 0))
+
 
 def write_timm(source: Source, folder: Path) -> Use:
     """Writes the checkpoint and its pretrained_cfg.json; otherwise as `write_torchvision`."""
@@ -61,7 +75,7 @@ def write_timm(source: Source, folder: Path) -> Use:
     def use(place: Path) -> str:
         # Not as an overlay, below which the facts on timm's own weights would stay.
         return (
-            "import json, timm\n"
+            f"{_left_out(source, made)}import json, timm\n"
             f"config = json.load(open({str(place / 'pretrained_cfg.json')!r}))\n"
             f'model = timm.create_model("{made.name}"{arguments}, '
             f"pretrained_cfg=config, checkpoint_path={str(place / WEIGHTS)!r})"
@@ -86,13 +100,27 @@ def write_huggingface(source: Source, folder: Path) -> Use:
     # Not by timm's save_for_hf, whose file no other user of the machine may read.
     write_bytes_atomic(folder / WEIGHTS, safetensors.torch.save(_plain(made.state)))
     front = "---\nlibrary_name: timm\ntags:\n- timm\n- image-classification\n---\n\n"
-    text = render_model_card(source.card, use=_hub_use("hf-hub:<org>/<name>").split("\n"))
+    said = _left_out(source, made)
+    text = render_model_card(
+        source.card, use=f"{said}{_hub_use('hf-hub:<org>/<name>')}".split("\n")
+    )
     write_text_atomic(folder / "README.md", front + text)
-    return lambda place: _hub_use(f"local-dir:{place}")
+    return lambda place: f"{said}{_hub_use(f'local-dir:{place}')}"
 
 
 def _hub_use(model: str) -> str:
     return f"import timm\nmodel = timm.create_model({model!r}, pretrained=True)"
+
+
+def _left_out(source: Source, made: _Export) -> str:
+    """A comment where the export is without the artifact's classifier; else empty."""
+    if made.num_classes == source.num_classes:
+        return ""
+    return (
+        f"# WITHOUT the classifier of the {source.num_classes} classes: the artifact classifies by "
+        "the average of its last map,\n"
+        f"# timm's {made.name} by something else. `--to onnx` writes the classifier, too.\n"
+    )
 
 
 def _make(source: Source) -> _Export:
@@ -123,13 +151,17 @@ def _make_ours(source: Source, form: NamedModel) -> _Export:
 
 
 def _make_timms_own(source: Source, backbone: TimmBackbone) -> _Export:
-    """The whole model where the artifact has all of it, else timm's feature network."""
+    """The whole model with the artifact's classifier where timm's can compute that, else the whole
+    model without classifier where the artifact has all of it, else timm's feature network."""
+    source.check_linear("timm")
     name, plan = backbone.architecture.removeprefix(_TIMM), backbone.plan
     images = trial_images(backbone.native_size)
     with torch.no_grad():
         expected = backbone(images)
-    with suppress(_Incomplete):
-        return _make_whole(source, backbone, images, expected)
+    for of_it in (source, replace(source, head={})):
+        for more in _POOLINGS:
+            with suppress(_Incomplete):
+                return _make_whole(of_it, backbone, images, expected, more)
     if plan.normalized:
         raise ExportError(f"timm's create_model has no form of {name} with these levels alone")
     arguments = {**dict(plan.arguments), "features_only": True, "out_indices": plan.indices}
@@ -143,42 +175,67 @@ def _make_timms_own(source: Source, backbone: TimmBackbone) -> _Export:
     return _Export(model=model, name=name, arguments=arguments, state=state)
 
 
+_POOLINGS: tuple[dict[str, Any], ...] = ({}, {"global_pool": "avg", "fc_norm": False})
+"""The model's own, and that of a transformer which classifies by the average of its last map."""
+
+
 class _Incomplete(Exception):
-    """The artifact has not all tensors of the whole model."""
+    """The artifact has not all tensors of the whole model, or it computes other logits."""
 
 
 def _make_whole(
-    source: Source, backbone: TimmBackbone, images: Tensor, expected: tuple[Tensor, ...]
+    source: Source,
+    backbone: TimmBackbone,
+    images: Tensor,
+    expected: tuple[Tensor, ...],
+    more: Mapping[str, Any],
 ) -> _Export:
-    source.check_linear("timm")
     name = backbone.architecture.removeprefix(_TIMM)
-    arguments = {**dict(backbone.plan.arguments), "num_classes": source.num_classes}
-    model: Any = timm.create_model(name, pretrained=False, **arguments)
+    arguments = {**dict(backbone.plan.arguments), "num_classes": source.num_classes, **more}
+    try:
+        model: Any = timm.create_model(name, pretrained=False, **arguments)
+    except TypeError as error:  # only transformers know `more`
+        if not more:
+            raise
+        raise _Incomplete from error
     # timm's feature networks write `a.0` as `a_0`, and some put `model.` or `body.` before it.
     ours: dict[str, Tensor] = {}
     for key, tensor in backbone.body.state_dict().items():
         plain = key.replace(".", "_")
         for form in (plain, plain.removeprefix("model_"), plain.removeprefix("body_")):
             ours[form] = tensor
-    classifier = model.pretrained_cfg.get("classifier")
-    for key, tensor in source.head.items():
-        ours[f"{classifier}.{key}".replace(".", "_")] = tensor
-    expected_names = model.state_dict()
-    if any(key.replace(".", "_") not in ours for key in expected_names):
+    expected_state = model.state_dict()
+    if source.head:
+        ours |= _head_of(model, source.head, expected_state)
+    if any(key.replace(".", "_") not in ours for key in expected_state):
         raise _Incomplete
-    state = {key: ours[key.replace(".", "_")] for key in expected_names}
+    state = {key: ours[key.replace(".", "_")] for key in expected_state}
     load_strictly(model, state)
     twin = TimmBackbone(name)
     copy_weights(model, twin.body)
     with torch.no_grad():
         check_same(expected, twin.eval()(images), what=f"timm's {name}")
         if source.head:
-            logits = source.logits(images)
-            try:
-                check_same([logits], [model(images)], what=f"timm's {name}")
-            except AssertionError:  # it normalizes or pools otherwise before its classifier
-                return _make_whole(replace(source, head={}), backbone, images, expected)
+            difference = relative_difference(source.logits(images), model(images))
+            if not difference <= LOGITS_TOLERANCE:  # also where it is nan
+                raise _Incomplete  # it normalizes or pools otherwise before its classifier
     return _Export(model=model, name=name, arguments=arguments, state=state)
+
+
+def _head_of(
+    model: Any, head: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The classifier's tensors, and those of layers that timm has before it, with `a_0` for `a.0`;
+    empty where there is no module for them."""
+    found = passing_on(model, head)
+    if not found:
+        classifier = model.pretrained_cfg.get("classifier")
+        found = {f"{classifier}.{name}": tensor for name, tensor in head.items()}
+        if any(n not in expected or expected[n].numel() != t.numel() for n, t in found.items()):
+            return {}
+        # Some classifiers are 1x1 convolutions.
+        found = {name: tensor.reshape(expected[name].shape) for name, tensor in found.items()}
+    return {name.replace(".", "_"): tensor for name, tensor in found.items()}
 
 
 def _whole_cfg(source: Source, made: _Export) -> dict[str, Any]:
@@ -187,7 +244,7 @@ def _whole_cfg(source: Source, made: _Export) -> dict[str, Any]:
     Of a network's default configuration that is licence, origin, tag and the sizes of its tests.
     """
     default = made.model.pretrained_cfg
-    ours = _pretrained_cfg(source)
+    ours = {**_pretrained_cfg(source), "num_classes": made.num_classes}
     found = {key: default[key] for key in _OF_THE_NETWORK if default.get(key) is not None}
     if default.get("input_size") and list(default["input_size"]) != ours["input_size"]:
         found.pop("pool_size", None)
@@ -200,7 +257,7 @@ def _whole_cfg(source: Source, made: _Export) -> dict[str, Any]:
 def _labels(source: Source, made: _Export) -> dict[str, list[str]]:
     """In timm's words; nothing where they are not known, or the model has no classifier."""
     names = source.class_names
-    return {"label_names": names} if names and made.model.num_classes == len(names) else {}
+    return {"label_names": names} if names and made.num_classes == len(names) else {}
 
 
 def _pretrained_cfg(source: Source) -> dict[str, Any]:
@@ -213,7 +270,6 @@ def _pretrained_cfg(source: Source) -> dict[str, Any]:
         "interpolation": prep.interpolation,
         "input_size": [3, side, side],
         **_evaluation(source.card),
-        "num_classes": source.num_classes,
     }
 
 
