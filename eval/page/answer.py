@@ -10,6 +10,7 @@ from eval.made import known_rows
 from eval.records import Record
 from eval.sections.material import Material
 from eval.significance import LEVEL, holm, paired_t
+from eval.specs import tuning_of
 from eval.summary import TASK_OF_METRIC, Score, Table
 from eval.tables import TITLES
 from eval.tuned_classifiers import best_record
@@ -101,9 +102,9 @@ def _not_compared(metric: str, table: Table, scores: Mapping[str, Score]) -> str
     if any(score.untested for score in scores.values()):
         return f"of one seed, so that no difference from {table.reference} is tested"
     if not table.baseline_chosen:
-        if table.reference == "the control":
-            return "no row stands beside its control, so nothing says what pretraining adds"
-        return "no row stands beside SPEC~plain, so nothing says what the techniques add"
+        if all(tuning_of(row.name.backbone) for row in table.rows):
+            return "no row stands beside SPEC~plain, so nothing says what the techniques add"
+        return "no row stands beside its control, so nothing says what pretraining adds"
     if table.baseline in scores:
         return f"no row shares a seed with {table.reference}"
     return f"{table.reference} has no {TITLES.get(metric, metric)}, so that nothing is compared"

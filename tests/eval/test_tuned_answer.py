@@ -92,6 +92,12 @@ def test_the_best_row_of_one_seed_has_an_interval_by_image() -> None:
     assert "fine-tuning" in question_of(found.table)
 
 
+def test_a_fine_tuning_alone_says_nothing_of_techniques_and_not_of_pretraining() -> None:
+    said = str(make_answer(material(tuned(BEST, 90.0))))
+    assert "nothing says what the techniques add" in said
+    assert "pretraining" not in said
+
+
 def test_of_several_seeds_the_interval_is_theirs() -> None:
     line, *_ = make_answer(material(tuned(BEST, 70.0), tuned(BEST, 72.0, seed=1)))
     # t(0.975, 1) = 12.706; s / sqrt(2) = 1
