@@ -31,7 +31,7 @@ from eval.probed import Probed, probed, ranked
 from eval.records import read_records
 from eval.screen import Screen, shown_path
 from eval.transfer import Question, Run, ask, dry_run, output_folder
-from eval.tuned_classifiers import EXPORTED, best_record, classifiers_of, weights_of
+from eval.tuned_classifiers import EXPORTED, best_record, card_of, classifiers_of
 
 if TYPE_CHECKING:
     from eval.execute import Outcome
@@ -294,8 +294,8 @@ def _export(run: Run) -> list[str]:
         return ["No classifier was exported: that of the best row is gone from its work folder"]
     source, target = root / lies.path, root / EXPORTED
     try:
-        card = read_card(source)
-        if weights_of(target) != card.sha256:
+        read_card(source)
+        if card_of(target) != card_of(source):
             with atomic_directory(target) as temporary:
                 shutil.copytree(source, temporary, dirs_exist_ok=True)
     except ArtifactError as error:

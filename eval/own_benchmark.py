@@ -109,8 +109,8 @@ def own_benchmark(
         *_few(train),
         f"Image size: {side} pixels ({why}); --image-size N chooses another",
     ]
-    if root is None or root == listed:
-        root = Path(IMAGES)
+    if root is None or (root == listed and write_to == out):
+        root = Path(IMAGES)  # beside the file
     texts[BENCHMARK] = _to_toml(own, root, side, share)
     written = _write(write_to, texts)
     return OwnBenchmark(file=write_to / BENCHMARK, said=tuple(said), written=written)

@@ -24,7 +24,7 @@ def probed(records: Iterable[Record]) -> Probed:
 
 
 def ranked(found: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Best first: by the linear probe, k-NN deciding between equals, then as they stand; without
-    those that lack either."""
+    """Best first: by the linear probe, k-NN deciding between equals, then by name; without those
+    that lack either."""
     known = {name: (of["linear_probe"], of["knn"]) for name, of in found.items() if len(of) >= 2}
-    return sorted(known, key=lambda name: known[name], reverse=True)
+    return sorted(sorted(known), key=lambda name: known[name], reverse=True)

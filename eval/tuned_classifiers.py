@@ -115,18 +115,20 @@ def best_record(records: Iterable[Record]) -> Best | None:
     )
 
 
-def _order(record: Record) -> tuple[int, str, str]:
+def _order(record: Record) -> tuple[int, str, str, str]:
     """Of rows that validated alike. By names that are the same when those of files are cut."""
-    return len(record.tricks), tuning_of(record.backbone) or "", record.lineage
+    weights = record.weights_sha256 or ""
+    return len(record.tricks), tuning_of(record.backbone) or "", record.lineage, weights
 
 
-def weights_of(artifact: Path) -> str | None:
-    """sha256 of its card; None where there is no whole artifact."""
+def card_of(artifact: Path) -> bytes | None:
+    """What is said of its weights, their sha256 among it; None where there is no whole artifact."""
     if not (artifact / WEIGHTS_NAME).is_file():
         return None
     try:
-        return read_card(artifact).sha256
-    except ArtifactError:
+        read_card(artifact)
+        return (artifact / CARD_NAME).read_bytes()
+    except (ArtifactError, OSError):
         return None
 
 
@@ -138,7 +140,7 @@ def classifiers_of(
     One that was exported to OUT/classifier is said to lie there. Paths are seen from `below` where
     they lie there, else absolute.
     """
-    exported = {layout.root: weights_of(layout.root / EXPORTED) for layout in layouts}
+    exported = {layout.root: card_of(layout.root / EXPORTED) for layout in layouts}
     found: dict[str, TunedClassifier] = {}
     for record in records:
         for layout in layouts if record.task == "finetune" else ():
@@ -148,8 +150,8 @@ def classifiers_of(
                 classifier = _in_folder(record, work)
                 if classifier is None or record.key in found:
                     continue
-                weights = exported[layout.root]
-                if weights is not None and weights == weights_of(classifier.path):
+                card = exported[layout.root]
+                if card is not None and card == card_of(classifier.path):
                     classifier = replace(classifier, path=layout.root / EXPORTED)
                 found[record.key] = classifier
     return {key: _seen_from(below, classifier) for key, classifier in found.items()}

@@ -194,7 +194,8 @@ def _make_whole(
     arguments = {**dict(backbone.plan.arguments), "num_classes": source.num_classes, **more}
     try:
         model: Any = timm.create_model(name, pretrained=False, **arguments)
-    except TypeError as error:  # only transformers know `more`
+    except (TypeError, AssertionError, ValueError, RuntimeError) as error:
+        # Only some transformers know `more`, and not all of these with all of it.
         if not more:
             raise
         raise _Incomplete from error

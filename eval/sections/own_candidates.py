@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from classification.slices import wilson_interval
 from eval.probed import probed, ranked
-from eval.records import Record
+from eval.recording import as_planned
+from eval.records import Record, canonical
 from eval.sections.material import Material
 from eval.sections.section import Cell, Grid, Section, number
 from eval.short_names import short_name
@@ -19,10 +20,7 @@ _EXPLAINED = (
 
 def section(material: Material) -> Section | None:
     """None where fewer than two candidates were probed beside the table."""
-    tuned = [r for r in material.records if r.task == "finetune"]
-    data = {r.protocol.get("data") for r in tuned}
-    # Probes of images that have changed since are not of this table.
-    records = {r.backbone: r for r in material.probes if r.protocol.get("data") in data}
+    records = {record.backbone: record for record in _of_one_question(material)}
     found = probed(records.values())
     names = ranked(found)
     if len(names) < 2:
@@ -43,6 +41,25 @@ def section(material: Material) -> Section | None:
             ),
         ),
     )
+
+
+def _of_one_question(material: Material) -> list[Record]:
+    """The newest probes that have all in common but their backbone, of the images of the table in
+    its size: those of images that have changed since are not of this table."""
+    asked = {_images(r) for r in material.records if r.task == "finetune"}
+    alike: dict[str, list[Record]] = {}
+    for record in material.probes:
+        if record.status == "ok" and _images(record) in asked:
+            key = f"{record.seed} {canonical(as_planned(record.protocol))}"
+            alike.setdefault(key, []).append(record)
+    return max(alike.values(), key=lambda of: max(r.finished for r in of), default=[])
+
+
+def _images(record: Record) -> str:
+    """Which ones, and in which size."""
+    budget = record.protocol.get("budget", {})
+    sizes = [budget.get(name) for name in ("image_size", "resize_size")]
+    return canonical([record.protocol.get("data"), *sizes])
 
 
 def _row(record: Record, of: dict[str, float]) -> tuple[Cell, ...]:

@@ -57,6 +57,7 @@ def section(material: Material) -> Section | None:
     ]
     if not any(row.tricks for row in rows.values()):
         return None
+    made = rows
     rows, only_test = _as_trained(rows)
     left_out += [
         f"{trick}: acts in the test alone and changes no plain score; what it gains stands in the "
@@ -71,9 +72,10 @@ def section(material: Material) -> Section | None:
     pairs = {metric: find_pairs(rows.values(), values) for metric, values in scores.items()}
     found = worth_of_tricks(pairs, scores, _by_image(material, cells))
     if not found:
+        in_training = " in training" if only_test else ""
         left_out.append(
-            "no two rows differ by tricks alone and share a seed: `trickle run --ablate SPEC` "
-            "makes such rows of any recipe, for example --ablation leave-one-out"
+            f"no two rows differ by tricks{in_training} alone and share a seed: `trickle run "
+            "--ablate SPEC` makes such rows of any recipe, for example --ablation leave-one-out"
         )
         lead = "These rows do not say what a single trick is worth."
         return Section(key=KEY, title=TITLE, lead=lead, left_out=tuple(left_out))
@@ -81,7 +83,8 @@ def section(material: Material) -> Section | None:
     if alone:
         left_out.append(f"no interval for {_names(alone)} where there is one difference alone")
     blocks: list[Block] = [_grid(found), forest(found)]
-    blocks += shapley_grids(list(rows.values()), scores, left_out)
+    # Of all tricks: the orders that were drawn are of all of them.
+    blocks += shapley_grids(list(made.values()), scores, left_out)
     return Section(
         key=KEY,
         title=TITLE,

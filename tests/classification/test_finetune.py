@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from classification.evidence import answers_in
 from classification.finetune import finetune
 from classification.model import load_classifier
 from classification.own_images import findings_in
+from classification.splits import Fold
 from engine.evidence import read_evidence
 from engine.results import StageResult
 
@@ -123,6 +125,17 @@ def test_answers_that_are_no_numbers_are_a_divergence_and_the_folder_stays_that_
         # Else its checkpoints could have seen what validates now.
         with pytest.raises(ValueError, match=r"another artifact, seed, protocol or division"):
             tune("linear", **other)
+
+
+def test_checkpoints_are_of_one_division_of_the_images() -> None:
+    task: Any = SimpleNamespace(card=SimpleNamespace(sha256="a" * 64), seed=0, protocol={"data": 1})
+
+    def origin(fit: list[int], validation: list[int]) -> dict[str, Any]:
+        return finished_fold._origin(task, Fold(fit=np.array(fit), validation=np.array(validation)))
+
+    assert origin([0, 1], [2]) == origin([0, 1], [2])
+    assert origin([0, 1], [2]) != origin([0, 2], [1])
+    assert origin([0, 1], [2]) != origin([0], [2])
 
 
 @pytest.mark.slow

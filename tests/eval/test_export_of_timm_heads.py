@@ -115,6 +115,15 @@ def test_a_classifier_that_timm_cannot_compute_is_said_to_be_left_out(
     assert "label_names" not in config
 
 
+@pytest.mark.slow
+def test_a_transformer_that_knows_no_other_pooling_is_said_to_lack_its_classifier(
+    make: Make, tmp_path: Path
+) -> None:
+    """timm's distilled DeiT asserts that it pools by its two tokens."""
+    _, text = export(make("deit_tiny_distilled_patch16_224"), "timm", tmp_path / "out")
+    assert "# WITHOUT the classifier" in text
+
+
 def test_a_folder_of_the_hub_is_refused_where_only_the_maps_are_there(
     make: Make, tmp_path: Path
 ) -> None:

@@ -126,6 +126,18 @@ def test_whatever_refuses_the_data_leaves_out_as_it_was(
     assert list(kept.parent.iterdir()) == [kept]
 
 
+def test_a_list_that_was_kept_without_its_benchmark_is_taken_by_a_dry_run_too(
+    stages: Stages,
+) -> None:
+    photos(stages.folder / "pets")
+    asked = ("pets", "--backbone", "scratch:resnet18d", "--recipe", "linear")
+    assert finetune(stages, *asked)[0] == 0
+    (stages.folder / "runs" / "pets" / "benchmark.toml").unlink()
+    code, out, err = finetune(stages, *asked, "--dry-run")
+    assert code == 0, err
+    assert "images.csv is taken as it is" in out
+
+
 def test_a_row_that_is_refused_leaves_nothing(stages: Stages) -> None:
     photos(stages.folder / "pets")
     asked = ["finetune", "pets", "--out", "new/out", "--backbone", "scratch:resnet18d"]

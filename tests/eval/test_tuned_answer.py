@@ -189,6 +189,10 @@ def test_a_classifier_that_was_exported_lies_in_the_folder_of_the_page(tmp_path:
     line = named(tmp_path, best)
     assert "lies in classifier, in the folder of this page" in line
     assert line.endswith("trickle export classifier --to onnx")
+    card = export / "card.json"  # the same weights with other names of classes are not these
+    card.write_text(card.read_text().replace('"schema": 1', '"schema": 1, "classes": ["x", "y"]'))
+    assert f"lies in {work.relative_to(tmp_path)}," in named(tmp_path, best)
+    write_artifact(export, b"these")
     (export / "model.safetensors").unlink()
     assert f"lies in {work.relative_to(tmp_path)}," in named(tmp_path, best)
 
