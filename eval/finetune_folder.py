@@ -289,10 +289,13 @@ def _export(run: Run) -> list[str]:
     if best is None:
         return ["No classifier was exported: no fine-tuning came to its end."]
     root = run.layout.root
+    target = root / EXPORTED
     lies = classifiers_of([best.record], [run.layout], below=root).get(best.record.key)
     if lies is None:
-        return ["No classifier was exported: that of the best row is gone from its work folder"]
-    source, target = root / lies.path, root / EXPORTED
+        kept = "" if card_of(target) is None else f"; {shown_path(target)}/ stays as it was"
+        gone = "that of the best row is gone from its work folder"
+        return [f"No classifier was exported: {gone}{kept}"]
+    source = root / lies.path
     try:
         read_card(source)
         if card_of(target) != card_of(source):

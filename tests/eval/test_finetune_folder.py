@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Protocol
@@ -251,6 +252,10 @@ def test_from_a_folder_to_a_classifier_and_nothing_twice(stages: Stages) -> None
     assert code == 0
     assert len(stages.calls) == before
     assert "Chosen: ./good" in out
+    shutil.rmtree(runs / "work")
+    code, out, _ = finetune(stages, "pets", "--recipe", "finetune", "linear")
+    assert "gone from its work folder; runs/pets/classifier/ stays as it was" in out
+    assert (runs / "classifier" / "model.safetensors").is_file()
 
 
 def test_a_classifier_that_cannot_be_exported_costs_no_table(stages: Stages) -> None:
